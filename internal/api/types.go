@@ -1,0 +1,274 @@
+// Package api holds what devctl, the controller and the agents say to each other: the wire types, the
+// names of ports and paths both sides must agree on, and the client of the controller's API.
+//
+// Everything here is plain data. No value of these types holds a secret, except DeployRequest.Secrets.
+package api
+
+import "time"
+
+// Role is what a node is for.
+type Role string
+
+// The three roles.
+const (
+	RoleMain   Role = "main"   // etcd member and controller
+	RoleWorker Role = "worker" // load balancers and services
+	RoleData   Role = "data"   // Redis
+)
+
+// Roles lists every role in the order in which nodes are brought up.
+func Roles() []Role { return []Role{RoleMain, RoleWorker, RoleData} }
+
+// Ports that are the same on every stack.
+const (
+	EtcdClientPort = 2379
+	EtcdPeerPort   = 2380
+	ControllerPort = 9443
+)
+
+// RedisPort is the port of the given shard's Redis (1-based) on any data node. A node never runs
+// two members of one shard, so the port is unique on a node. The cluster bus is 10000 above.
+func RedisPort(shard int) int { return 7100 + shard }
+
+// Identity is what makes one machine of a group different from the next.
+// On a node it is the environment file NodeEnvFile.
+type Identity struct {
+	Stack   string `json:"stack"`
+	Name    string `json:"name"` // for example data-2: unique in the stack
+	Role    Role   `json:"role"`
+	Zone    string `json:"zone"`
+	Address string `json:"address"` // IPv4, without prefix length
+}
+
+// Peer is a main node as the others must know it before any discovery works.
+type Peer struct {
+	Name    string `json:"name"`
+	Address string `json:"address"`
+}
+
+// UnitStatus is one systemd unit as its node sees it.
+type UnitStatus struct {
+	Name   string `json:"name"`   // for example redis-1.service
+	Active string `json:"active"` // systemd ActiveState: active, activating, failed, inactive …
+	Sub    string `json:"sub"`    // systemd SubState: running, auto-restart, dead …
+	// Hash of the assignment that was applied last; empty for units that came with Ignition.
+	Hash string `json:"hash,omitempty"`
+	// Message says why the unit is not active: the error, then the last lines of its journal.
+	Message string `json:"message,omitempty"`
+}
+
+// Ready tells whether the unit does its work.
+func (u UnitStatus) Ready() bool { return u.Active == "active" }
+
+// RedisInstance is one Redis process as its node's agent sees it.
+type RedisInstance struct {
+	Shard     int    `json:"shard"` // 1-based, from the assignment
+	Port      int    `json:"port"`
+	NodeID    string `json:"nodeID"`              // CLUSTER MYID
+	Role      string `json:"role"`                // primary | replica
+	PrimaryID string `json:"primaryID,omitempty"` // of a replica
+	LinkUp    bool   `json:"linkUp"`              // of a replica: master_link_status:up and no sync in progress
+	Slots     int    `json:"slots"`               // number of hash slots a primary owns
+	State     string `json:"state"`               // cluster_state: ok | fail
+	Offset    int64  `json:"offset"`              // replication offset
+}
+
+// LoadBalancer is a worker's HAProxy as its agent sees it through the runtime API.
+type LoadBalancer struct {
+	Backends int `json:"backends"` // servers that should get traffic
+	Up       int `json:"up"`       // of these, servers that pass their health check
+}
+
+// NodeRecord is a node's heartbeat: it hangs on the node's lease under discovery.NodeKey.
+type NodeRecord struct {
+	Identity
+	ID            string          `json:"id"` // container ID or instance ID
+	Version       string          `json:"version"`
+	Config        string          `json:"config"` // hash of the Ignition config the machine was made from
+	Started       time.Time       `json:"started"`
+	LastHeartbeat time.Time       `json:"lastHeartbeat"`
+	FreeMemory    uint64          `json:"freeMemory"` // bytes
+	Units         []UnitStatus    `json:"units"`
+	Redis         []RedisInstance `json:"redis,omitempty"`
+	LoadBalancer  *LoadBalancer   `json:"loadBalancer,omitempty"`
+	HoldsEndpoint bool            `json:"holdsEndpoint,omitempty"` // the virtual IP is on this node
+}
+
+// Deployment is what should run on top of the nodes. It is derived from the spec and holds no secret.
+type Deployment struct {
+	Stack    string        `json:"stack"`
+	Redis    RedisSpec     `json:"redis"`
+	Balancer BalancerSpec  `json:"balancer"`
+	Endpoint EndpointSpec  `json:"endpoint"`
+	Nodes    []Identity    `json:"nodes"` // every node that is expected, sorted by name
+	Images   ServiceImages `json:"images"`
+}
+
+// RedisSpec describes the Redis Cluster.
+type RedisSpec struct {
+	Shards        int   `json:"shards"`
+	Replicas      int   `json:"replicas"`  // per shard
+	MaxMemory     int64 `json:"maxMemory"` // bytes per instance
+	NodeTimeoutMS int   `json:"nodeTimeoutMS"`
+}
+
+// BalancerSpec describes HAProxy, which runs on the first Instances workers.
+type BalancerSpec struct {
+	Instances int `json:"instances"`
+	Port      int `json:"port"`
+	StatsPort int `json:"statsPort"`
+}
+
+// EndpointSpec describes the virtual IP that keepalived moves between the balancers.
+type EndpointSpec struct {
+	Address  string `json:"address"`  // IPv4
+	Prefix   int    `json:"prefix"`   // length of the network's prefix
+	RouterID int    `json:"routerID"` // VRRP virtual router id, 1–255
+}
+
+// ServiceImages are the container image references of the services.
+type ServiceImages struct {
+	Redis      string `json:"redis"`
+	HAProxy    string `json:"haproxy"`
+	Keepalived string `json:"keepalived"`
+}
+
+// Names of the secrets of a deployment: keys of DeployRequest.Secrets, and of discovery.SecretKey.
+const (
+	SecretRedisAdmin       = "redis-admin"       // controller and agents of data nodes
+	SecretRedisReplication = "redis-replication" // replicas towards primaries
+	SecretRedisCheck       = "redis-check"       // HAProxy's health checks
+	SecretRedisApp         = "redis-app"         // what people connect with
+	SecretStats            = "haproxy-stats"     // HAProxy's stats page, user "stats"
+)
+
+// Redis ACL users, one per purpose. Passwords are the secrets of the same purpose.
+const (
+	RedisUserAdmin       = "admin"
+	RedisUserReplication = "replication"
+	RedisUserCheck       = "check"
+	RedisUserApp         = "app"
+)
+
+// File is a file that belongs to an assigned unit.
+type File struct {
+	Path string `json:"path"`
+	Mode uint32 `json:"mode"` // permission bits
+	UID  int    `json:"uid"`
+	GID  int    `json:"gid"`
+	// Content may contain ${secret:NAME} and ${secret-sha256:NAME}: the agent puts the secret, or the
+	// lower-case hex SHA-256 of it, in their place just before it writes the file.
+	Content string `json:"content"`
+}
+
+// Assignment is a unit that one node has to run: unit file, and the files it needs.
+type Assignment struct {
+	Node  string `json:"node"`
+	Unit  string `json:"unit"` // for example redis-1.service
+	Text  string `json:"text"` // the unit file
+	Files []File `json:"files,omitempty"`
+	// Dirs are created before the unit starts and outlive it; Content is unused.
+	Dirs []File `json:"dirs,omitempty"`
+	// Shard is set for Redis units: which shard the member belongs to (1-based).
+	Shard int `json:"shard,omitempty"`
+	// Hash over all of the above: what UnitStatus.Hash reports once it runs.
+	Hash string `json:"hash"`
+}
+
+// DeployRequest is the body of PUT /v1/deployment.
+type DeployRequest struct {
+	Deployment Deployment        `json:"deployment"`
+	Secrets    map[string]string `json:"secrets"`
+}
+
+// DeployResponse answers it.
+type DeployResponse struct {
+	Revision string `json:"revision"` // hash of the deployment
+	Changed  bool   `json:"changed"`  // false: it was the desired state already
+}
+
+// JoinRequest is the body of POST /v1/join: a new node asks, with its role's bootstrap certificate,
+// for a certificate of its own.
+type JoinRequest struct {
+	Identity
+	CSR string `json:"csr"` // PEM
+}
+
+// JoinResponse answers it.
+type JoinResponse struct {
+	Certificate string `json:"certificate"` // PEM; the common name is the node's name
+}
+
+// Event is one thing that happened in the cluster, for people.
+type Event struct {
+	Seq     int64     `json:"seq"` // etcd revision: ask for events after it
+	Time    time.Time `json:"time"`
+	Level   string    `json:"level"` // info | warning | error
+	Node    string    `json:"node,omitempty"`
+	Unit    string    `json:"unit,omitempty"`
+	Message string    `json:"message"`
+}
+
+// Status is the answer of GET /v1/status.
+type Status struct {
+	Stack    string         `json:"stack"`
+	Healthy  bool           `json:"healthy"`
+	Problems []string       `json:"problems"` // empty when healthy; each one sentence for people
+	Deployed string         `json:"deployed"` // revision of the desired deployment, "" if none
+	Settled  bool           `json:"settled"`  // everything desired runs and is ready
+	Nodes    []NodeStatus   `json:"nodes"`    // sorted by role, then name; only nodes whose heartbeat is fresh
+	Etcd     EtcdStatus     `json:"etcd"`
+	Redis    RedisStatus    `json:"redis"`
+	Endpoint EndpointStatus `json:"endpoint"`
+}
+
+// NodeStatus is one live node.
+type NodeStatus struct {
+	Name          string       `json:"name"`
+	ID            string       `json:"id"`
+	Role          Role         `json:"role"`
+	Zone          string       `json:"zone"`
+	Address       string       `json:"address"`
+	State         string       `json:"state"` // ready | degraded
+	LastHeartbeat time.Time    `json:"lastHeartbeat"`
+	Units         []UnitStatus `json:"units"`
+}
+
+// EtcdStatus counts members.
+type EtcdStatus struct {
+	Members int    `json:"members"`
+	Healthy int    `json:"healthy"`
+	Leader  string `json:"leader"` // node name
+}
+
+// RedisStatus is the Redis Cluster as the controller last saw it.
+type RedisStatus struct {
+	State         string        `json:"state"` // ok | fail | forming | none
+	SlotsAssigned int           `json:"slotsAssigned"`
+	Primaries     int           `json:"primaries"`
+	Replicas      int           `json:"replicas"` // in sync
+	Shards        []ShardStatus `json:"shards"`
+}
+
+// ShardStatus is one shard.
+type ShardStatus struct {
+	Slots    string        `json:"slots"` // for example 0-5460
+	Primary  ShardMember   `json:"primary"`
+	Replicas []ShardMember `json:"replicas"`
+}
+
+// ShardMember is one Redis of a shard.
+type ShardMember struct {
+	Node    string `json:"node"`
+	Zone    string `json:"zone"`
+	Address string `json:"address"` // host:port
+	InSync  bool   `json:"inSync"`
+}
+
+// EndpointStatus tells where clients connect.
+type EndpointStatus struct {
+	Address  string `json:"address"`
+	Port     int    `json:"port"`
+	StatsURL string `json:"statsUrl"`
+	Holder   string `json:"holder"` // node name, "" when nobody holds the address
+}
