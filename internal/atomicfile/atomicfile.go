@@ -1,0 +1,73 @@
+// Package atomicfile replaces files so that a reader, or a machine that loses power, sees the old content or
+// the new one and never half of either.
+package atomicfile
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// Owner is who a file belongs to.
+type Owner struct{ UID, GID int }
+
+// Write replaces the file at path with data. The permission bits of mode hold from the first moment on, whatever
+// the umask is, so a secret is never readable by others in between. The folder must exist.
+func Write(path string, data []byte, mode fs.FileMode) error {
+	return write(path, data, mode, nil)
+}
+
+// WriteOwned is Write for a file that belongs to somebody else.
+func WriteOwned(path string, data []byte, mode fs.FileMode, owner Owner) error {
+	return write(path, data, mode, &owner)
+}
+
+func write(path string, data []byte, mode fs.FileMode, owner *Owner) (err error) {
+	dir, name := filepath.Split(path)
+	if dir == "" {
+		dir = "."
+	}
+	f, err := os.CreateTemp(dir, "."+name+".*") // 0600 until it is complete
+	if err != nil {
+		return fmt.Errorf("replace %s: %w", path, err)
+	}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("replace %s: %w", path, err)
+			_ = f.Close()
+			_ = os.Remove(f.Name())
+		}
+	}()
+	if _, err = f.Write(data); err != nil {
+		return err
+	}
+	if owner != nil {
+		if err = f.Chown(owner.UID, owner.GID); err != nil {
+			return err
+		}
+	}
+	if err = f.Chmod(mode.Perm()); err != nil {
+		return err
+	}
+	if err = f.Sync(); err != nil {
+		return err
+	}
+	if err = f.Close(); err != nil {
+		return err
+	}
+	if err = os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+// syncDir makes a rename inside dir survive a power cut.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = d.Close() }()
+	return d.Sync()
+}
