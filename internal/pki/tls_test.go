@@ -172,7 +172,7 @@ func TestServerRefusesForeignCertificate(t *testing.T) {
 	insist(client)
 	serverErr, clientErr := handshake(t, server, client)
 	expect(t, "server", serverErr, "certificate signed by unknown authority")
-	expect(t, "client", clientErr, "bad certificate")
+	expect(t, "client", clientErr, "unknown certificate authority")
 }
 
 func TestTLSNeedsMaterial(t *testing.T) {
