@@ -1,0 +1,76 @@
+package stacks
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"devctl/components"
+	"devctl/internal/api"
+)
+
+// Outputs are what a stack exports: all that the deploy stage and people need to reach it.
+type Outputs struct {
+	Controllers []string          `json:"controllers"` // host:port of the controllers' API
+	CACert      string            `json:"caCert"`
+	AdminCert   string            `json:"adminCert"`
+	AdminKey    string            `json:"adminKey"` // secret
+	Secrets     map[string]string `json:"secrets"`  // by the api.Secret… names; all secret
+	Redis       RedisOutput       `json:"redis"`
+	StatsURL    string            `json:"statsUrl"`
+}
+
+// RedisOutput is what a Redis client connects with. The password is Outputs.Secrets[api.SecretRedisApp].
+type RedisOutput struct {
+	Address  string `json:"address"`
+	Port     int    `json:"port"`
+	Username string `json:"username"`
+}
+
+func secretNames() []string {
+	return []string{api.SecretRedisAdmin, api.SecretRedisReplication, api.SecretRedisCheck, api.SecretRedisApp, api.SecretStats}
+}
+
+// export names every output once; its keys are the JSON names of Outputs.
+func export(ctx *pulumi.Context, s *Spec, authority *components.Authority, endpoint components.Endpoint, secrets pulumi.StringMap) {
+	controllers := pulumi.StringArray{}
+	for _, main := range s.Mains() {
+		controllers = append(controllers, pulumi.String(net.JoinHostPort(main.Address, strconv.Itoa(api.ControllerPort))))
+	}
+	ctx.Export("controllers", controllers)
+	ctx.Export("caCert", authority.CACert)
+	ctx.Export("adminCert", authority.AdminCert)
+	ctx.Export("adminKey", pulumi.ToSecret(authority.AdminKey))
+	ctx.Export("secrets", pulumi.ToSecret(secrets))
+	ctx.Export("redis", pulumi.Map{
+		"address":  endpoint.Address,
+		"port":     pulumi.Int(s.Endpoint.Port),
+		"username": pulumi.String(api.RedisUserApp),
+	})
+	ctx.Export("statsUrl", pulumi.Sprintf("http://%s:%d/stats", endpoint.Address, s.Endpoint.StatsPort))
+}
+
+// DecodeOutputs reads the outputs of a finished update, by export name. A missing or mistyped one is an error: the
+// stack's last update did not finish, or another version of devctl made it.
+func DecodeOutputs(values map[string]any) (*Outputs, error) {
+	// Through JSON, so that the names stand in one place: the tags above.
+	data, err := json.Marshal(values)
+	if err != nil {
+		return nil, fmt.Errorf("encode stack outputs: %w", err)
+	}
+	var o Outputs
+	if err := json.Unmarshal(data, &o); err != nil {
+		return nil, fmt.Errorf("decode stack outputs: %w", err)
+	}
+	complete := len(o.Controllers) > 0 && o.CACert != "" && o.AdminCert != "" && o.AdminKey != "" &&
+		o.Redis.Address != "" && o.Redis.Port != 0 && o.StatsURL != "" &&
+		!slices.ContainsFunc(secretNames(), func(name string) bool { return o.Secrets[name] == "" })
+	if !complete {
+		return nil, fmt.Errorf("the stack's outputs are incomplete: its last update did not finish; run `devctl up`")
+	}
+	return &o, nil
+}

@@ -1,0 +1,91 @@
+package stacks
+
+import (
+	"fmt"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"devctl/components"
+	"devctl/ignition"
+	"devctl/internal/api"
+)
+
+// Program returns the one Pulumi program: what every stack consists of, on whichever cloud. It registers the same
+// resources with the same inputs whenever it is given the same spec.
+//
+// etcdImage is the container image reference of etcd as main nodes find it.
+func Program(s *Spec, cloud components.Cloud, etcdImage string) pulumi.RunFunc {
+	return func(ctx *pulumi.Context) error {
+		authority, err := components.NewAuthority(ctx, s.Stack)
+		if err != nil {
+			return err
+		}
+		secrets := pulumi.StringMap{}
+		for _, name := range secretNames() {
+			value, err := components.NewPassword(ctx, name)
+			if err != nil {
+				return err
+			}
+			secrets[name] = value
+		}
+		network, err := cloud.Network(ctx, components.NetworkArgs{Stack: s.Stack, CIDR: s.Network.CIDR, Zones: s.Network.Zones})
+		if err != nil {
+			return fmt.Errorf("network of stack %q: %w", s.Stack, err)
+		}
+		artifacts, err := cloud.Artifacts(ctx, components.ArtifactsArgs{Stack: s.Stack})
+		if err != nil {
+			return fmt.Errorf("artifacts of stack %q: %w", s.Stack, err)
+		}
+		endpoint, err := cloud.Endpoint(ctx, components.EndpointArgs{Stack: s.Stack, Address: s.EndpointAddress(), Network: network})
+		if err != nil {
+			return fmt.Errorf("endpoint of stack %q: %w", s.Stack, err)
+		}
+		for _, role := range api.Roles() {
+			if err := nodeGroup(ctx, s, cloud, role, authority, network, artifacts, etcdImage); err != nil {
+				return fmt.Errorf("%s nodes of stack %q: %w", role, s.Stack, err)
+			}
+		}
+		export(ctx, s, authority, endpoint, secrets)
+		return nil
+	}
+}
+
+// nodeGroup registers the machines of one role. The groups do not depend on one another: workers and data
+// nodes boot while the mains form their quorum, and join when it answers.
+func nodeGroup(ctx *pulumi.Context, s *Spec, cloud components.Cloud, role api.Role, authority *components.Authority,
+	network components.Network, artifacts components.Artifacts, etcdImage string) error {
+	config, err := ignition.Role(s.RoleConfig(role, etcdImage))
+	if err != nil {
+		return err
+	}
+	cert, key := authority.Bootstrap(role)
+	caKey := pulumi.String("").ToStringOutput()
+	if role == api.RoleMain {
+		caKey = authority.CAKey
+	}
+	secrets := pulumi.All(authority.CACert, cert, key, caKey).ApplyT(func(pems []any) (string, error) {
+		rendered, err := ignition.Secrets(role, ignition.SecretFiles{
+			CACert:        pems[0].(string),
+			BootstrapCert: pems[1].(string),
+			BootstrapKey:  pems[2].(string),
+			CAKey:         pems[3].(string),
+		})
+		return string(rendered.Ignition), err
+	}).(pulumi.StringOutput)
+
+	_, err = cloud.NodeGroup(ctx, components.NodeGroupArgs{
+		Stack:     s.Stack,
+		Role:      role,
+		Nodes:     s.Group(role),
+		Network:   network,
+		Artifacts: artifacts,
+		Config:    pulumi.String(config.Ignition).ToStringOutput(),
+		Secrets:   pulumi.ToSecret(secrets).(pulumi.StringOutput),
+	})
+	return err
+}
+
+// RoleConfig is what the Ignition config of a role is rendered from.
+func (s *Spec) RoleConfig(role api.Role, etcdImage string) ignition.RoleConfig {
+	return ignition.RoleConfig{Stack: s.Stack, Role: role, Mains: s.Mains(), EtcdImage: etcdImage, SSHKeys: s.SSHKeys}
+}
