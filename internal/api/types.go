@@ -124,6 +124,8 @@ type EndpointSpec struct {
 	Address  string `json:"address"`  // IPv4
 	Prefix   int    `json:"prefix"`   // length of the network's prefix
 	RouterID int    `json:"routerID"` // VRRP virtual router id, 1–255
+	// Interface of the balancers that the address moves between; empty for eth0.
+	Interface string `json:"interface,omitempty"`
 }
 
 // ServiceImages are the container image references of the services.
@@ -248,6 +250,8 @@ type RedisStatus struct {
 	Primaries     int           `json:"primaries"`
 	Replicas      int           `json:"replicas"` // in sync
 	Shards        []ShardStatus `json:"shards"`
+	// Problems are what keeps the state from being ok, and what cannot be repaired without a person. One sentence each.
+	Problems []string `json:"problems,omitempty"`
 }
 
 // ShardStatus is one shard.
