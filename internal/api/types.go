@@ -187,6 +187,7 @@ type DeployRequest struct {
 type DeployResponse struct {
 	Revision string `json:"revision"` // hash of the deployment
 	Changed  bool   `json:"changed"`  // false: it was the desired state already
+	Seq      int64  `json:"seq"`      // of the last event before: what follows is about this deployment
 }
 
 // JoinRequest is the body of POST /v1/join: a new node asks, with its role's bootstrap certificate,
@@ -203,7 +204,7 @@ type JoinResponse struct {
 
 // Event is one thing that happened in the cluster, for people.
 type Event struct {
-	Seq     int64     `json:"seq"` // etcd revision: ask for events after it
+	Seq     int64     `json:"seq"` // counts up over the life of the stack: ask for events after it
 	Time    time.Time `json:"time"`
 	Level   string    `json:"level"` // info | warning | error
 	Node    string    `json:"node,omitempty"`
