@@ -53,9 +53,16 @@ type directory struct {
 }
 
 type file struct {
-	Path     string   `yaml:"path"`
-	Mode     mode     `yaml:"mode"`
-	Contents resource `yaml:"contents"`
+	Path string `yaml:"path"`
+	Mode mode   `yaml:"mode"`
+	// Overwrite is what lets an interrupted first boot start over: Ignition refuses to write a file that is there.
+	Overwrite bool     `yaml:"overwrite"`
+	Contents  resource `yaml:"contents"`
+}
+
+// newFile is a file that the config owns.
+func newFile(path string, m mode, content string) file {
+	return file{Path: path, Mode: m, Overwrite: true, Contents: resource{content}}
 }
 
 type systemd struct {

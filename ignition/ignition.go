@@ -35,7 +35,7 @@ type Rendered struct {
 	Hash     string // Hash(Ignition)
 }
 
-// What etcd and podman's mounts expect to be there, on every role.
+// What the units expect to be there, on every role.
 var directories = []directory{
 	{"/etc/devctl", 0o755},
 	{api.PKIDir, 0o700},
@@ -72,8 +72,8 @@ func Role(c RoleConfig) (Rendered, error) {
 		Storage: storage{
 			Directories: directories,
 			Files: []file{
-				{api.ClusterEnvFile, 0o644, resource{cluster}},
-				{journalFile, 0o644, resource{journalLimit}},
+				newFile(api.ClusterEnvFile, 0o644, cluster),
+				newFile(journalFile, 0o644, journalLimit),
 			},
 		},
 		Systemd: &systemd{},
@@ -82,7 +82,7 @@ func Role(c RoleConfig) (Rendered, error) {
 	case api.RoleMain:
 		out.Storage.Directories = append(slices.Clone(directories), directory{api.EtcdDataDir, 0o700})
 	case api.RoleData:
-		out.Storage.Files = append(out.Storage.Files, file{sysctlFile, 0o644, resource{sysctlOfRedis}})
+		out.Storage.Files = append(out.Storage.Files, newFile(sysctlFile, 0o644, sysctlOfRedis))
 	}
 	if len(c.SSHKeys) > 0 {
 		keys := slices.Sorted(slices.Values(c.SSHKeys))
@@ -107,12 +107,12 @@ func Secrets(role api.Role, s SecretFiles) (Rendered, error) {
 		return Rendered{}, fmt.Errorf("render secrets of role %s: the authority's key is for mains, and only for them", role)
 	}
 	files := []file{
-		{api.PKIDir + "/ca.crt", 0o644, resource{s.CACert}},
-		{api.PKIDir + "/bootstrap.crt", 0o600, resource{s.BootstrapCert}},
-		{api.PKIDir + "/bootstrap.key", 0o600, resource{s.BootstrapKey}},
+		newFile(api.PKIDir+"/ca.crt", 0o644, s.CACert),
+		newFile(api.PKIDir+"/bootstrap.crt", 0o600, s.BootstrapCert),
+		newFile(api.PKIDir+"/bootstrap.key", 0o600, s.BootstrapKey),
 	}
 	if role == api.RoleMain {
-		files = append(files, file{api.PKIDir + "/ca.key", 0o600, resource{s.CAKey}})
+		files = append(files, newFile(api.PKIDir+"/ca.key", 0o600, s.CAKey))
 	}
 	for _, f := range files {
 		if f.Contents.Inline == "" {
@@ -158,7 +158,7 @@ func Machine(role, secrets []byte, id api.Identity, etcd string) ([]byte, error)
 	}
 	out, err := render("Node "+id.Name, config{
 		Ignition: layers,
-		Storage:  storage{Files: []file{{api.NodeEnvFile, 0o644, resource{node}}}},
+		Storage:  storage{Files: []file{newFile(api.NodeEnvFile, 0o644, node)}},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("render node %s: %w", id.Name, err)
