@@ -1,0 +1,80 @@
+package etcdmember
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+const (
+	// learnerInterval is how often a learner asks to become a voter; etcd refuses until it has caught up.
+	learnerInterval = time.Second
+	// voterInterval is how often a voter looks whether it has become a learner: etcd can be restarted with an
+	// empty disk while this process goes on.
+	voterInterval = 10 * time.Second
+)
+
+// Promote makes this machine's member a voter whenever it is a learner, until ctx ends. A learner cannot do that
+// itself: it asks the other members.
+func Promote(ctx context.Context, c Config) error {
+	self, others, err := c.self()
+	if err != nil {
+		return err
+	}
+	if len(others) == 0 { // the only member is a voter
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}
+	cli, err := c.dial(others)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = cli.Close() }()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	var last string // the last error, so that each is logged once
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-timer.C:
+		}
+		promoted, err := promote(ctx, cli, self)
+		if err != nil {
+			if err.Error() != last && ctx.Err() == nil {
+				c.Log.Info("this machine's etcd is no voter yet", "reason", err)
+			}
+			last = err.Error()
+			timer.Reset(learnerInterval)
+			continue
+		}
+		last = ""
+		if promoted {
+			c.Log.Info("this machine's etcd is a voter now")
+		}
+		timer.Reset(voterInterval)
+	}
+}
+
+// promote returns nil when the member is a voter, and whether it has become one just now.
+func promote(ctx context.Context, cli *clientv3.Client, self Member) (promoted bool, err error) {
+	members, err := list(ctx, cli)
+	if err != nil {
+		return false, err
+	}
+	m := find(members, self)
+	if m == nil {
+		return false, fmt.Errorf("%q is no member of the etcd cluster", self.Name)
+	}
+	if !m.IsLearner {
+		return false, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	if _, err := cli.MemberPromote(ctx, m.ID); err != nil {
+		return false, fmt.Errorf("promote learner %q: %w", self.Name, err)
+	}
+	return true, nil
+}
