@@ -1,0 +1,193 @@
+package redis
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+)
+
+// step is one command for one member, and why.
+type step struct {
+	address string
+	command []string
+	reason  string // for people; steps that belong together have the same
+}
+
+// plan returns what can be done now to get from the picture to one whole cluster, in the order in which it is to be
+// done. It is deterministic, and empty when there is nothing to do or when doing something is not safe.
+//
+// It never takes a slot from a primary, never empties a member, and makes a cluster only of members that all
+// answer and are all blank.
+func (p *picture) plan() []step {
+	switch {
+	case len(p.members) == 0 || len(p.blockers()) > 0:
+		return nil
+	case !p.formed:
+		return p.form()
+	default:
+		return slices.Concat(p.join(), p.assign(), p.replicate(), p.forget())
+	}
+}
+
+// blockers are the reasons to touch nothing: a first formation for which somebody is missing, or two clusters.
+func (p *picture) blockers() []string {
+	var out []string
+	if p.formed {
+		return p.strangers()
+	}
+	for shard := 1; shard <= p.spec.Shards; shard++ {
+		if have, want := len(p.shard(shard)), 1+p.spec.Replicas; have < want {
+			out = append(out, fmt.Sprintf("shard %d has %d of %d members; the cluster is formed when all are there", shard, have, want))
+		}
+	}
+	for _, m := range p.members {
+		o, ok := p.answers(m)
+		switch {
+		case !m.Ready || !ok:
+			out = append(out, fmt.Sprintf("%s is not ready; the cluster is formed when all members are", m))
+		case o.keys > 0:
+			out = append(out, fmt.Sprintf("%s holds %d keys but belongs to no cluster; the cluster is formed of empty members only", m, o.keys))
+		}
+	}
+	return out
+}
+
+// strangers finds primaries with slots that do not know each other.
+func (p *picture) strangers() []string {
+	var out []string
+	owners := slices.DeleteFunc(p.joined(), func(m Member) bool { return len(p.seen[m.Address].self.slots) == 0 })
+	for i, a := range owners {
+		for _, b := range owners[i+1:] {
+			one, other := p.seen[a.Address], p.seen[b.Address]
+			if !one.knows(other.self.id) && !other.knows(one.self.id) {
+				out = append(out, fmt.Sprintf("%s and %s own slots but belong to different clusters; nothing is changed", a, b))
+			}
+		}
+	}
+	return out
+}
+
+// form makes a cluster of blank members: distinct config epochs, then everybody meets the first, and once everybody
+// knows everybody the slots are given out.
+func (p *picture) form() []step {
+	var steps []step
+	for i, m := range p.members {
+		if o := p.seen[m.Address]; len(o.nodes) == 1 && o.self.epoch == 0 {
+			steps = append(steps, step{m.Address, []string{"CLUSTER", "SET-CONFIG-EPOCH", strconv.Itoa(i + 1)}, "prepare the members for one cluster"})
+		}
+	}
+	for _, m := range p.members[1:] {
+		if !p.seen[p.members[0].Address].meets(p.seen[m.Address], m.Address) {
+			steps = append(steps, meet(p.members[0], m, fmt.Sprintf("introduce all members to %s", p.members[0])))
+		}
+	}
+	if len(steps) > 0 {
+		return steps
+	}
+	return p.assign()
+}
+
+// assign gives the slots of shards that nobody owns to one member each. That happens when the cluster is formed and
+// never later: a primary that is lost keeps its slots, so a range without owner has not had one yet.
+func (p *picture) assign() []step {
+	if !p.meshed() {
+		return nil
+	}
+	var steps []step
+	first := firstPrimaries(p.members)
+	for shard := 1; shard <= p.spec.Shards; shard++ {
+		m, ok := first[shard]
+		if _, owned := p.primaryOf(shard); owned || !ok || !p.blank(shard) {
+			continue
+		}
+		r := shardRange(shard, p.spec.Shards)
+		steps = append(steps, step{
+			m.Address,
+			[]string{"CLUSTER", "ADDSLOTSRANGE", strconv.Itoa(r.first), strconv.Itoa(r.last)},
+			fmt.Sprintf("%s becomes the first primary of shard %d (slots %s)", m, shard, r),
+		})
+	}
+	return steps
+}
+
+// blank tells whether every member of the shard is a primary without keys.
+func (p *picture) blank(shard int) bool {
+	return !slices.ContainsFunc(p.shard(shard), func(m Member) bool {
+		o, ok := p.answers(m)
+		return !ok || !m.Ready || !o.self.primary || o.keys > 0
+	})
+}
+
+// join introduces members that know nobody to the cluster.
+func (p *picture) join() []step {
+	joined := p.joined()
+	var steps []step
+	for _, m := range p.members {
+		o, ok := p.answers(m)
+		if !ok || o.keys > 0 || slices.Contains(joined, m) || p.seen[joined[0].Address].meets(o, m.Address) {
+			continue
+		}
+		steps = append(steps, meet(joined[0], m, fmt.Sprintf("%s joins the cluster", m)))
+	}
+	return steps
+}
+
+// replicate makes members that own no slots replicas of their shard's primary. One that follows another primary
+// is left alone while that one owns slots, and nobody with keys follows a primary without any.
+func (p *picture) replicate() []step {
+	var steps []step
+	for _, m := range p.joined() {
+		o := p.seen[m.Address]
+		target, ok := p.primaryOf(m.Shard)
+		if !ok || !target.alive || target.member.Shard != m.Shard || target.id == o.self.id || !o.knows(target.id) {
+			continue
+		}
+		if len(p.owned(o.self.id)) > 0 || len(o.self.slots) > 0 || o.keys > 0 && (o.self.primary || target.keys == 0) {
+			continue
+		}
+		if !o.self.primary && (o.self.primaryID == target.id || len(p.owned(o.self.primaryID)) > 0) {
+			continue
+		}
+		steps = append(steps, step{
+			m.Address, []string{"CLUSTER", "REPLICATE", target.id},
+			fmt.Sprintf("%s becomes a replica of %s in shard %d", m, target.member, m.Shard),
+		})
+	}
+	return steps
+}
+
+// forget removes dead IDs whose place has been taken from everybody who still knows them. One that owns slots or has
+// replicas is never forgotten: it may be all that is left to say where a shard's keys were.
+func (p *picture) forget() []step {
+	joined := p.joined()
+	dead := map[string]bool{} // false: something speaks against forgetting it
+	for _, m := range joined {
+		for _, n := range p.seen[m.Address].nodes {
+			if _, answers := p.byID[n.id]; answers || n.handshake {
+				continue
+			}
+			gone, known := dead[n.id]
+			dead[n.id] = (gone || !known) && len(n.slots) == 0 && (n.failed || n.address == "")
+		}
+	}
+	var steps []step
+	for _, m := range joined {
+		for _, n := range p.seen[m.Address].nodes {
+			if !dead[n.id] || !p.replaced(n.id) || len(p.followers(n.id)) > 0 {
+				continue
+			}
+			steps = append(steps, step{
+				m.Address, []string{"CLUSTER", "FORGET", n.id},
+				fmt.Sprintf("forget %.8s, which was at %s before", n.id, p.at(p.addressOf(n.id))),
+			})
+		}
+	}
+	slices.SortStableFunc(steps, func(a, b step) int { return slices.Compare(a.command, b.command) })
+	return steps
+}
+
+func meet(anchor, m Member, reason string) step {
+	host, port, _ := net.SplitHostPort(m.Address)
+	return step{anchor.Address, []string{"CLUSTER", "MEET", host, port}, reason}
+}

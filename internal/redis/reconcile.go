@@ -1,0 +1,96 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	goredis "github.com/redis/go-redis/v9"
+	"golang.org/x/sync/errgroup"
+
+	"devctl/internal/api"
+)
+
+// rounds is how often one Reconcile looks and acts: some steps can follow at once when the one before is done.
+const rounds = 4
+
+// Reconcile brings the members closer to one whole cluster: it forms it of blank members, lets new members join
+// as replicas of their shard, and forgets those that were replaced. It does what can be done now and returns; call it
+// again, soon while the state is forming, to go on. Calls must not overlap.
+//
+// It returns what the cluster is afterwards and what was done, one sentence each. A member that gives no answer is
+// no error: it is among the problems of the status. An error says which step failed; the others were still done.
+func Reconcile(ctx context.Context, spec api.RedisSpec, members []Member, creds Credentials) (api.RedisStatus, []string, error) {
+	clients := map[string]*goredis.Client{}
+	for _, m := range members {
+		if clients[m.Address] == nil {
+			client := dial(m.Address, creds)
+			defer client.Close()
+			clients[m.Address] = client
+		}
+	}
+	var done []string
+	for range rounds {
+		seen := observeAll(ctx, clients)
+		if err := ctx.Err(); err != nil {
+			return api.RedisStatus{}, done, fmt.Errorf("observe the Redis Cluster: %w", err)
+		}
+		p := draw(spec, members, seen)
+		steps := p.plan()
+		if len(steps) == 0 {
+			return p.status(), done, nil
+		}
+		more, err := execute(ctx, clients, steps)
+		done = append(done, more...)
+		if err != nil {
+			return p.status(), done, err
+		}
+	}
+	return draw(spec, members, observeAll(ctx, clients)).status(), done, nil
+}
+
+// observeAll asks every member at the same time. Members that give no answer are missing from the result.
+func observeAll(ctx context.Context, clients map[string]*goredis.Client) map[string]observation {
+	var (
+		mu    sync.Mutex
+		seen  = map[string]observation{}
+		group errgroup.Group
+	)
+	for address, client := range clients {
+		group.Go(func() error {
+			if o, err := observe(ctx, client); err == nil {
+				mu.Lock()
+				defer mu.Unlock()
+				seen[address] = o
+			}
+			return nil
+		})
+	}
+	_ = group.Wait() // no answer is what the result says
+	return seen
+}
+
+// execute carries out steps in order and returns the reasons of those that succeeded, each once. One that fails
+// keeps none of the others from being done.
+func execute(ctx context.Context, clients map[string]*goredis.Client, steps []step) ([]string, error) {
+	var (
+		done []string
+		errs []error
+	)
+	for _, s := range steps {
+		args := make([]any, len(s.command))
+		for i, word := range s.command {
+			args[i] = word
+		}
+		if err := clients[s.address].Do(ctx, args...).Err(); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %s on %s: %w", s.reason, strings.Join(s.command, " "), s.address, err))
+			continue
+		}
+		if len(done) == 0 || done[len(done)-1] != s.reason {
+			done = append(done, s.reason)
+		}
+	}
+	return done, errors.Join(errs...)
+}

@@ -1,0 +1,163 @@
+package redis
+
+import (
+	"fmt"
+	"slices"
+
+	"devctl/internal/api"
+)
+
+// status says what the cluster is at the moment.
+//
+// State is none without members; forming until every slot has an owner and the primaries agree that they serve,
+// while nothing is broken; ok when all slots are served; else fail. Replicas that are not in sync do not change it.
+func (p *picture) status() api.RedisStatus {
+	out := api.RedisStatus{State: "none", Shards: []api.ShardStatus{}}
+	if len(p.members) == 0 {
+		return out
+	}
+	lost := false
+	for shard := 1; p.formed && shard <= p.shards(); shard++ {
+		s, alive := p.shardStatus(shard)
+		lost = lost || !alive
+		out.Shards = append(out.Shards, s)
+		for _, r := range s.Replicas {
+			if r.InSync {
+				out.Replicas++
+			}
+		}
+	}
+	for _, id := range p.owner {
+		if id != "" {
+			out.SlotsAssigned++
+		}
+	}
+	for _, m := range p.members {
+		if o, ok := p.answers(m); ok && o.self.primary && len(o.self.slots) > 0 {
+			out.Primaries++
+		}
+	}
+	out.State = p.state(out.SlotsAssigned, lost)
+	out.Problems = slices.Concat(p.blockers(), p.memberProblems(), p.shardProblems())
+	return out
+}
+
+func (p *picture) state(slots int, lost bool) string {
+	switch {
+	case lost || p.formed && len(p.blockers()) > 0:
+		return "fail"
+	case slots < slotCount:
+		return "forming"
+	}
+	agreed, suspected := true, false
+	for _, m := range p.members {
+		o, ok := p.answers(m)
+		if !ok {
+			suspected = true
+			continue
+		}
+		agreed = agreed && (o.state == "ok" || len(o.self.slots) == 0)
+		suspected = suspected || slices.ContainsFunc(o.nodes, func(n node) bool { return n.failing })
+	}
+	switch {
+	case agreed:
+		return "ok"
+	case suspected:
+		return "fail"
+	default:
+		return "forming" // primaries wait a moment before they serve
+	}
+}
+
+// shardStatus describes one shard; alive is false when it has an owner that is not there.
+func (p *picture) shardStatus(shard int) (s api.ShardStatus, alive bool) {
+	s.Replicas = []api.ShardMember{}
+	owner, ok := p.primaryOf(shard)
+	if ok {
+		s.Slots = formatSlots(owner.slots)
+		s.Primary = api.ShardMember{Address: owner.address, InSync: owner.alive}
+		for _, m := range p.members {
+			if m.Address == owner.address {
+				s.Primary.Node, s.Primary.Zone = m.Node, m.Zone
+			}
+		}
+	}
+	for _, m := range p.shard(shard) {
+		if ok && m.Address == owner.address && (owner.alive || len(p.followers(owner.id)) > 0) {
+			continue
+		}
+		s.Replicas = append(s.Replicas, api.ShardMember{Node: m.Node, Zone: m.Zone, Address: m.Address, InSync: p.inSync(m, owner)})
+	}
+	return s, !ok || owner.alive
+}
+
+// inSync tells whether the member is a replica of a living primary that has caught up.
+func (p *picture) inSync(m Member, of primary) bool {
+	o, ok := p.answers(m)
+	return ok && of.alive && !o.self.primary && o.self.primaryID == of.id && o.linkUp
+}
+
+// memberProblems are members that do not do their part.
+func (p *picture) memberProblems() []string {
+	if !p.formed {
+		return nil
+	}
+	var out []string
+	joined := p.joined()
+	for _, m := range p.members {
+		o, ok := p.answers(m)
+		target, owned := p.primaryOf(m.Shard)
+		switch {
+		case !ok:
+			out = append(out, fmt.Sprintf("%s gives no answer", m))
+		case !slices.Contains(joined, m) && o.keys > 0:
+			out = append(out, fmt.Sprintf("%s holds %d keys but belongs to no cluster; it is left alone", m, o.keys))
+		case !slices.Contains(joined, m):
+			out = append(out, fmt.Sprintf("%s has not joined the cluster yet", m))
+		case !owned || !target.alive || target.id == o.self.id:
+		case target.member.Shard != m.Shard:
+			out = append(out, fmt.Sprintf("%s waits for slots: those of shard %d belong to shard %d", m, m.Shard, target.member.Shard))
+		case o.self.primary && o.keys > 0:
+			out = append(out, fmt.Sprintf("%s is a primary beside %s, with %d keys; it is left alone", m, target.member, o.keys))
+		case o.keys > 0 && target.keys == 0 && !p.inSync(m, target):
+			out = append(out, fmt.Sprintf("%s holds %d keys and %s none; nothing is changed", m, o.keys, target.member))
+		case !p.inSync(m, target):
+			out = append(out, fmt.Sprintf("%s is not in sync with %s yet", m, target.member))
+		}
+	}
+	return out
+}
+
+// shardProblems are shards that nobody serves, and what would have to happen.
+func (p *picture) shardProblems() []string {
+	var out []string
+	owners, alive := map[string]bool{}, 0
+	for shard := 1; p.formed && shard <= p.shards(); shard++ {
+		if owner, ok := p.primaryOf(shard); ok && !owners[owner.id] {
+			owners[owner.id] = true
+			if owner.alive {
+				alive++
+			}
+		}
+	}
+	for shard := 1; p.formed && shard <= p.shards(); shard++ {
+		owner, ok := p.primaryOf(shard)
+		if !ok || owner.alive {
+			continue
+		}
+		what := fmt.Sprintf("shard %d (slots %s): its primary %s is gone", shard, formatSlots(owner.slots), p.at(owner.address))
+		followers := p.followers(owner.id)
+		switch {
+		case len(followers) > 0 && alive*2 > len(owners):
+			what += fmt.Sprintf("; %s is about to take over", followers[0])
+		case len(followers) > 0:
+			what += fmt.Sprintf("; %s can take over once a majority of the primaries is back (%d of %d answer)", followers[0], alive, len(owners))
+		case p.replaced(owner.id):
+			what += " and came back empty, and no replica of it is left; its keys are lost, and its slots stay closed until a person decides"
+		default:
+			what += ", and no replica of it answers; its keys are out of reach until one of its members returns"
+		}
+		out = append(out, what)
+	}
+	return out
+}
