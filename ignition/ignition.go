@@ -166,23 +166,6 @@ func Machine(role, secrets []byte, id api.Identity, etcd string) ([]byte, error)
 	return out.Ignition, nil
 }
 
-// Files returns everything that a role's public config is, as files for people to look at: butane.yaml,
-// config.ign and units/NAME, in this order. Paths are relative.
-func Files(c RoleConfig) ([]api.File, error) {
-	rendered, err := Role(c)
-	if err != nil {
-		return nil, err
-	}
-	files := []api.File{
-		{Path: "butane.yaml", Mode: 0o644, Content: string(rendered.Butane)},
-		{Path: "config.ign", Mode: 0o644, Content: string(rendered.Ignition)},
-	}
-	for _, u := range units.Node(c.Role, units.NodeArgs{EtcdImage: c.EtcdImage}) {
-		files = append(files, api.File{Path: "units/" + u.Name, Mode: 0o644, Content: u.Text})
-	}
-	return files, nil
-}
-
 // clusterEnv is the content of api.ClusterEnvFile.
 func clusterEnv(mains []api.Peer) (string, error) {
 	if len(mains) == 0 {

@@ -354,28 +354,6 @@ func TestConfigHashFollowsTheRole(t *testing.T) {
 	}
 }
 
-func TestFiles(t *testing.T) {
-	t.Parallel()
-	files, err := Files(roleConfig(api.RoleMain))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got []string
-	for _, f := range files {
-		if f.Content == "" {
-			t.Errorf("%s is empty", f.Path)
-		}
-		got = append(got, f.Path)
-	}
-	want := []string{
-		"butane.yaml", "config.ign",
-		"units/devctl-setup.service", "units/etcd.service", "units/devctl-controller.service", "units/devctl-agent.service",
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-}
-
 func TestErrors(t *testing.T) {
 	t.Parallel()
 	role := func(role api.Role, change func(*RoleConfig)) func() error {

@@ -35,8 +35,8 @@ const podman = "/usr/bin/podman"
 func (c container) service() service {
 	sdnotify := "conmon"
 	if c.notifies {
-		// podman 4.3 hands conmon systemd's socket and does not itself wait for READY=1, so that a workload
-		// that is not ready yet does not block `podman ps` on the node.
+		// With podman 4.3 conmon passes READY=1 on, podman itself does not wait for it: on a node whose etcd
+		// has no quorum yet, `podman ps` and `podman exec` were seen to answer at once.
 		sdnotify = "container"
 	}
 	start := command{

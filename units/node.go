@@ -33,7 +33,7 @@ func setup() Unit {
 	s.documentation = "https://docs.podman.io/en/latest/markdown/podman-run.1.html"
 	s.kind = "oneshot"
 	s.remainAfterExit = true
-	s.restart = "on-failure" // the only kinds of Restart= that systemd allows a oneshot
+	s.restart = "on-failure" // systemd allows a oneshot no "always"
 	s.startTimeout = ""      // a oneshot has none unless asked for
 	s.before = []string{"etcd.service", "devctl-controller.service", "devctl-agent.service"}
 	s.environmentFiles = []string{api.NodeEnvFile, api.ClusterEnvFile} // it writes the platform's itself

@@ -137,7 +137,7 @@ func TestEveryUnitIsDocumentedAndComesBack(t *testing.T) {
 	t.Parallel()
 	for name, u := range rendered() {
 		keys := map[string]string{}
-		options, err := unit.Deserialize(strings.NewReader(u.Text))
+		options, err := unit.DeserializeOptions(strings.NewReader(u.Text))
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
