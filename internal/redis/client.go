@@ -64,11 +64,11 @@ func observe(ctx context.Context, client *goredis.Client) (observation, error) {
 	replication := pipe.Info(ctx, "replication")
 	keys := pipe.DBSize(ctx)
 	if _, err := pipe.Exec(ctx); err != nil {
-		return observation{}, fmt.Errorf("ask Redis at %s: %w", client.Options().Addr, err)
+		return observation{}, err
 	}
 	view, err := parseNodes(nodes.Val())
 	if err != nil {
-		return observation{}, fmt.Errorf("ask Redis at %s: %w", client.Options().Addr, err)
+		return observation{}, err
 	}
 	info := parseInfo(replication.Val())
 	o := observation{
@@ -87,13 +87,13 @@ func observe(ctx context.Context, client *goredis.Client) (observation, error) {
 		offset = info["slave_repl_offset"]
 	}
 	if o.offset, err = strconv.ParseInt(offset, 10, 64); err != nil {
-		return observation{}, fmt.Errorf("ask Redis at %s: replication offset %q is no number", client.Options().Addr, offset)
+		return observation{}, fmt.Errorf("replication offset %q is no number", offset)
 	}
 	return o, nil
 }
 
 // Inspect asks the Redis at address (host:port) what it is at the moment. The shard is the caller's to fill in.
-// It takes one connection and one round trip, and fails after two seconds without an answer.
+// It takes one connection and one round trip, and fails after a second without an answer.
 func Inspect(ctx context.Context, address string, creds Credentials) (api.RedisInstance, error) {
 	_, portText, err := net.SplitHostPort(address)
 	if err != nil {
@@ -107,7 +107,7 @@ func Inspect(ctx context.Context, address string, creds Credentials) (api.RedisI
 	defer client.Close()
 	o, err := observe(ctx, client)
 	if err != nil {
-		return api.RedisInstance{}, err
+		return api.RedisInstance{}, fmt.Errorf("inspect Redis at %s: %w", address, err)
 	}
 	instance := api.RedisInstance{
 		Port: port, NodeID: o.self.id, Role: "primary", State: o.state, Offset: o.offset, Slots: countSlots(o.self.slots),

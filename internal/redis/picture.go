@@ -24,6 +24,7 @@ type picture struct {
 	spec    api.RedisSpec
 	members []Member               // by shard, then in the order given
 	seen    map[string]observation // by address; members that gave no answer are missing
+	silent  map[string]error       // by address: why there was no answer
 	byID    map[string]Member      // answering members
 	owner   [slotCount]string      // ID of each slot's primary, "" for none
 	formed  bool                   // somebody owns slots
@@ -31,8 +32,8 @@ type picture struct {
 
 // draw puts observations together. Where two primaries claim a slot the higher config epoch is right: that is how
 // Redis itself decides between an old primary that comes back and the replica that took over.
-func draw(spec api.RedisSpec, members []Member, seen map[string]observation) *picture {
-	p := &picture{spec: spec, members: slices.Clone(members), seen: seen, byID: map[string]Member{}}
+func draw(spec api.RedisSpec, members []Member, seen map[string]observation, silent map[string]error) *picture {
+	p := &picture{spec: spec, members: slices.Clone(members), seen: seen, silent: silent, byID: map[string]Member{}}
 	slices.SortStableFunc(p.members, func(a, b Member) int { return cmp.Compare(a.Shard, b.Shard) })
 	var claim [slotCount]uint64
 	for _, m := range p.members {

@@ -44,8 +44,10 @@ func (p *picture) blockers() []string {
 	for _, m := range p.members {
 		o, ok := p.answers(m)
 		switch {
-		case !m.Ready || !ok:
+		case !m.Ready:
 			out = append(out, fmt.Sprintf("%s is not ready; the cluster is formed when all members are", m))
+		case !ok:
+			out = append(out, fmt.Sprintf("%s gives no answer, and the cluster is formed when all members do: %v", m, p.silent[m.Address]))
 		case o.keys > 0:
 			out = append(out, fmt.Sprintf("%s holds %d keys but belongs to no cluster; the cluster is formed of empty members only", m, o.keys))
 		}

@@ -8,7 +8,6 @@ import (
 	"sync"
 
 	goredis "github.com/redis/go-redis/v9"
-	"golang.org/x/sync/errgroup"
 
 	"devctl/internal/api"
 )
@@ -33,11 +32,11 @@ func Reconcile(ctx context.Context, spec api.RedisSpec, members []Member, creds 
 	}
 	var done []string
 	for range rounds {
-		seen := observeAll(ctx, clients)
+		seen, silent := observeAll(ctx, clients)
 		if err := ctx.Err(); err != nil {
 			return api.RedisStatus{}, done, fmt.Errorf("observe the Redis Cluster: %w", err)
 		}
-		p := draw(spec, members, seen)
+		p := draw(spec, members, seen, silent)
 		steps := p.plan()
 		if len(steps) == 0 {
 			return p.status(), done, nil
@@ -48,28 +47,31 @@ func Reconcile(ctx context.Context, spec api.RedisSpec, members []Member, creds 
 			return p.status(), done, err
 		}
 	}
-	return draw(spec, members, observeAll(ctx, clients)).status(), done, nil
+	seen, silent := observeAll(ctx, clients)
+	return draw(spec, members, seen, silent).status(), done, nil
 }
 
-// observeAll asks every member at the same time. Members that give no answer are missing from the result.
-func observeAll(ctx context.Context, clients map[string]*goredis.Client) map[string]observation {
+// observeAll asks every member at the same time. Each is in exactly one of the results.
+func observeAll(ctx context.Context, clients map[string]*goredis.Client) (seen map[string]observation, silent map[string]error) {
 	var (
 		mu    sync.Mutex
-		seen  = map[string]observation{}
-		group errgroup.Group
+		group sync.WaitGroup
 	)
+	seen, silent = map[string]observation{}, map[string]error{}
 	for address, client := range clients {
-		group.Go(func() error {
-			if o, err := observe(ctx, client); err == nil {
-				mu.Lock()
-				defer mu.Unlock()
+		group.Go(func() {
+			o, err := observe(ctx, client)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				silent[address] = err
+			} else {
 				seen[address] = o
 			}
-			return nil
 		})
 	}
-	_ = group.Wait() // no answer is what the result says
-	return seen
+	group.Wait()
+	return seen, silent
 }
 
 // execute carries out steps in order and returns the reasons of those that succeeded, each once. One that fails

@@ -109,7 +109,7 @@ func (p *picture) memberProblems() []string {
 		target, owned := p.primaryOf(m.Shard)
 		switch {
 		case !ok:
-			out = append(out, fmt.Sprintf("%s gives no answer", m))
+			out = append(out, fmt.Sprintf("%s gives no answer: %v", m, p.silent[m.Address]))
 		case !slices.Contains(joined, m) && o.keys > 0:
 			out = append(out, fmt.Sprintf("%s holds %d keys but belongs to no cluster; it is left alone", m, o.keys))
 		case !slices.Contains(joined, m):

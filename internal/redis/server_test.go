@@ -1,0 +1,148 @@
+package redis
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"devctl/internal/api"
+)
+
+// password is what the tests use for a secret.
+func password(secret string) string { return "pw" + strings.ReplaceAll(secret, "-", "") }
+
+func credentials(user, secret string) Credentials { return Credentials{user, password(secret)} }
+
+var adminCreds = credentials(api.RedisUserAdmin, api.SecretRedisAdmin)
+
+var placeholder = regexp.MustCompile(`\$\{secret(-sha256)?:([a-z-]+)\}`)
+
+// fill puts secrets in, as the agent does.
+func fill(content string) string {
+	return placeholder.ReplaceAllStringFunc(content, func(text string) string {
+		groups := placeholder.FindStringSubmatch(text)
+		value := password(groups[2])
+		if groups[1] != "" {
+			sum := sha256.Sum256([]byte(value))
+			value = hex.EncodeToString(sum[:])
+		}
+		return value
+	})
+}
+
+// server is a real redis-server that runs on rendered files, below a folder of the test instead of the node's.
+type server struct {
+	t       *testing.T
+	conf    string
+	data    string
+	address string
+	log     string
+	process *exec.Cmd
+}
+
+// newServer writes the files of a member. Nodes are addresses of the loopback network; several of them share
+// 127.0.0.1, so members listen on their node's address only.
+func newServer(t *testing.T, root string, spec api.RedisSpec, shard int, node, address string) *server {
+	t.Helper()
+	base := filepath.Join(root, node)
+	files, dirs := Files(spec, shard, api.Identity{Name: node, Address: address})
+	place := strings.NewReplacer(api.ServicesDir, filepath.Join(base, "services"), api.DataDir, filepath.Join(base, "data"),
+		"bind "+address+" 127.0.0.1", "bind "+address)
+	s := &server{t: t, address: fmt.Sprintf("%s:%d", address, api.RedisPort(shard)), data: place.Replace(dirs[0].Path)}
+	s.log = filepath.Join(base, fmt.Sprintf("redis-%d.log", shard))
+	for _, f := range files {
+		path := place.Replace(f.Path)
+		if strings.HasSuffix(path, ".conf") {
+			s.conf = path
+		}
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(place.Replace(fill(f.Content))), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+// start runs the server until the test ends, and returns once it answers.
+func (s *server) start() {
+	s.t.Helper()
+	if err := os.MkdirAll(s.data, 0o700); err != nil {
+		s.t.Fatal(err)
+	}
+	program, err := exec.LookPath("redis-server")
+	if err != nil {
+		s.t.Fatalf("install the Debian package redis-server: %v", err)
+	}
+	s.process = exec.Command(program, s.conf, "--logfile", s.log)
+	if err := s.process.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	process := s.process
+	s.t.Cleanup(func() {
+		_ = process.Process.Kill()
+		_ = process.Wait()
+	})
+	eventually(s.t, s.address+" answers", func() error {
+		_, err := Inspect(s.t.Context(), s.address, adminCreds)
+		if err != nil {
+			log, _ := os.ReadFile(s.log)
+			return fmt.Errorf("%w\n%s", err, log)
+		}
+		return nil
+	})
+}
+
+// kill ends the server as a crash does.
+func (s *server) kill() {
+	s.t.Helper()
+	if err := s.process.Process.Kill(); err != nil {
+		s.t.Fatal(err)
+	}
+	_ = s.process.Wait() // "signal: killed"
+}
+
+// wipe deletes what the server kept.
+func (s *server) wipe() {
+	s.t.Helper()
+	if err := os.RemoveAll(s.data); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *server) client(creds Credentials) *goredis.Client {
+	client := dial(s.address, creds)
+	s.t.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+// eventually waits until the condition holds.
+func eventually(t *testing.T, what string, condition func() error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := condition()
+		if err == nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("%s: %v", what, err)
+		case <-tick.C:
+		}
+	}
+}
