@@ -173,6 +173,8 @@ type Assignment struct {
 	Dirs []File `json:"dirs,omitempty"`
 	// Shard is set for Redis units: which shard the member belongs to (1-based).
 	Shard int `json:"shard,omitempty"`
+	// Endpoint is set for keepalived: the virtual IP, so that the agent can tell whether its node holds it.
+	Endpoint string `json:"endpoint,omitempty"`
 	// Hash over all of the above: what UnitStatus.Hash reports once it runs.
 	Hash string `json:"hash"`
 }
