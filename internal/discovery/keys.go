@@ -11,9 +11,11 @@ const (
 	AssignmentsPrefix = root + "assignments/" // <node>/<unit>: api.Assignment
 	ObservedPrefix    = root + "observed/"    // <node>/<unit>: api.UnitStatus, leased
 	SecretsPrefix     = root + "secrets/"     // <key>: the secret itself, no JSON
-	EventsPrefix      = root + "events/"      // <revision>: api.Event
+	EventsPrefix      = root + "events/"      // <seq, 16 digits>: api.Event
 	DeploymentKey     = root + "deployment"   // api.Deployment
 	ElectionKey       = root + "election/controller"
+	RedisKey          = root + "redis" // api.RedisStatus, leased by the leading controller
+	ToldKey           = root + "told"  // what the controllers' events have said so far: theirs alone
 )
 
 // NodeKey is where a node's record is.
