@@ -1,0 +1,251 @@
+package localcloud
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/volume"
+	"golang.org/x/sync/errgroup"
+
+	"devctl/internal/api"
+)
+
+// parallelBoots is how many nodes boot at the same time.
+const parallelBoots = 8
+
+// Group is the desired state of the machines of one role.
+type Group struct {
+	Stack   string
+	Role    api.Role
+	Nodes   []api.Identity // one per machine, in slot order
+	Network string         // name of the Docker network
+	Image   string         // node image
+	Store   string         // artifacts volume
+	Config  string         // the role's public Ignition config
+	Secrets string         // the role's secret Ignition config
+	Units   []string       // must be active before a node counts as ready
+}
+
+// Fingerprint is a hash over everything the machine is made from, except whether its etcd starts or joins a cluster:
+// a machine with another fingerprint has to be replaced.
+func (g Group) Fingerprint(node api.Identity) string {
+	// Marshalling these types cannot fail.
+	parts, _ := json.Marshal([]any{node, g.Network, g.Image, g.Store, g.Config, g.Secrets})
+	sum := sha256.Sum256(parts)
+	return hex.EncodeToString(sum[:])[:12]
+}
+
+// kind is what to do with a node.
+type kind string
+
+const (
+	create  kind = "create"  // it does not exist
+	start   kind = "start"   // it exists and is stopped or paused
+	await   kind = "await"   // it runs and has not been seen ready
+	replace kind = "replace" // it was made from something else
+	remove  kind = "remove"  // nobody wants it any more
+)
+
+// step is one thing to do to bring a group to its desired state.
+type step struct {
+	kind kind
+	node api.Identity // of remove only the name
+	id   string       // of the container, "" for create
+}
+
+// plan lists what has to be done to have, in order.
+func plan(g Group, have []Node) []step {
+	existing := map[string]Node{}
+	for _, n := range have {
+		existing[n.Name] = n
+	}
+	var steps []step
+	for _, node := range g.Nodes {
+		n, exists := existing[node.Name]
+		delete(existing, node.Name)
+		s := step{node: node, id: n.ID}
+		switch {
+		case !exists:
+			s.kind = create
+		case n.Fingerprint != g.Fingerprint(node):
+			s.kind = replace
+		case !n.Running && !n.Ready:
+			// It may have been interrupted before it got its config.
+			s.kind = replace
+		case !n.Running:
+			s.kind = start
+		case !n.Ready:
+			s.kind = await
+		default:
+			continue
+		}
+		steps = append(steps, s)
+	}
+	for _, n := range have {
+		if _, surplus := existing[n.Name]; surplus {
+			steps = append(steps, step{kind: remove, node: api.Identity{Stack: g.Stack, Name: n.Name, Role: g.Role}, id: n.ID})
+		}
+	}
+	order := []kind{start, await, create, replace, remove}
+	slices.SortStableFunc(steps, func(a, b step) int { return slices.Index(order, a.kind) - slices.Index(order, b.kind) })
+	return steps
+}
+
+// Converge brings the machines of a group to their desired state and returns, also with an error, those that exist then.
+//
+// What is missing boots at the same time, what is made from something else is replaced one by one, and what is right
+// is not touched. formed says that the group was complete once: main nodes that are made from then on join the etcd
+// cluster that exists.
+func (c *Cloud) Converge(ctx context.Context, g Group, formed bool, log func(string)) ([]Node, error) {
+	have, err := c.Nodes(ctx, g.Stack, g.Role)
+	if err != nil {
+		return nil, err
+	}
+	// A main that was ready had a quorum around it: the cluster exists, whatever the state of the last run says.
+	formed = formed || slices.ContainsFunc(have, func(n Node) bool { return n.Ready })
+	if g.Role == api.RoleMain && formed && !slices.ContainsFunc(have, func(n Node) bool { return n.Ready }) {
+		return have, fmt.Errorf("all main nodes of stack %q are gone, and with them what etcd knew: what runs on the other nodes goes on, "+
+			"but a new control plane would not know of it; run `devctl destroy -s %s`, then `devctl up -s %s`", g.Stack, g.Stack, g.Stack)
+	}
+	err = c.converge(ctx, g, plan(g, have), formed, log)
+	if err == nil {
+		err = c.removeVolumes(ctx, g.Stack, g.Role)
+	}
+	have, listErr := c.Nodes(context.WithoutCancel(ctx), g.Stack, g.Role)
+	return have, errors.Join(err, listErr)
+}
+
+func (c *Cloud) converge(ctx context.Context, g Group, steps []step, formed bool, log func(string)) error {
+	var together, oneByOne []step
+	for _, s := range steps {
+		// A member at a time: etcd takes one learner, and a roll must stop at the first node that does not come back.
+		if s.kind == replace || s.kind == remove || s.kind == create && formed && g.Role == api.RoleMain {
+			oneByOne = append(oneByOne, s)
+		} else {
+			together = append(together, s)
+		}
+	}
+	booting, boot := errgroup.WithContext(ctx)
+	booting.SetLimit(parallelBoots)
+	var mu sync.Mutex
+	locked := func(line string) { mu.Lock(); defer mu.Unlock(); log(line) }
+	for _, s := range together {
+		booting.Go(func() error { return c.apply(boot, g, s, formed, locked) })
+	}
+	if err := booting.Wait(); err != nil {
+		return err
+	}
+	for _, s := range oneByOne {
+		if err := c.apply(ctx, g, s, formed, log); err != nil {
+			return err
+		}
+		if formed && c.Healthy != nil && s.kind != remove {
+			if err := c.Healthy(ctx, s.node); err != nil {
+				return fmt.Errorf("after node %s: %w", s.node.Name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// apply does one step.
+func (c *Cloud) apply(ctx context.Context, g Group, s step, formed bool, log func(string)) error {
+	started := time.Now()
+	name, id := s.node.Name, s.id
+	switch s.kind {
+	case remove:
+		if err := c.retire(ctx, name, id); err != nil {
+			return err
+		}
+		log(fmt.Sprintf("%s: removed", name))
+		return nil
+	case replace:
+		log(fmt.Sprintf("%s: replacing", name))
+		if err := c.retire(ctx, name, id); err != nil {
+			return err
+		}
+		fallthrough
+	case create:
+		etcd := ""
+		if g.Role == api.RoleMain {
+			etcd = "new"
+			if formed {
+				etcd = "join"
+			}
+		}
+		var err error
+		if id, err = c.createNode(ctx, g, s.node, etcd); err != nil {
+			return err
+		}
+		fallthrough
+	case start:
+		if err := c.startNode(ctx, name, id); err != nil {
+			return err
+		}
+		fallthrough
+	case await:
+		if err := c.waitReady(ctx, name, id, g.Units); err != nil {
+			return err
+		}
+	}
+	log(fmt.Sprintf("%s: ready in %s", name, seconds(started)))
+	return nil
+}
+
+// retire shuts a node down and removes it.
+func (c *Cloud) retire(ctx context.Context, name, id string) error {
+	if err := c.stopNode(ctx, name, id); err != nil {
+		return err
+	}
+	return c.removeContainer(ctx, id)
+}
+
+// RemoveGroup removes all machines of a role with what they kept, in whatever state they are. It is no error when there
+// are none.
+func (c *Cloud) RemoveGroup(ctx context.Context, stack string, role api.Role, log func(string)) error {
+	nodes, err := c.Nodes(ctx, stack, role)
+	if err != nil {
+		return err
+	}
+	removing, each := errgroup.WithContext(ctx)
+	removing.SetLimit(parallelBoots)
+	for _, n := range nodes {
+		removing.Go(func() error { return c.removeContainer(each, n.ID) })
+	}
+	if err := removing.Wait(); err != nil {
+		return err
+	}
+	for _, n := range nodes {
+		log(fmt.Sprintf("%s: removed", n.Name))
+	}
+	return c.removeVolumes(ctx, stack, role)
+}
+
+// removeVolumes removes the volumes of machines that are gone, for example by `docker rm` without -v.
+func (c *Cloud) removeVolumes(ctx context.Context, stack string, role api.Role) error {
+	return c.call(ctx, fmt.Sprintf("remove unused volumes of %s nodes", role), func(ctx context.Context) error {
+		found, err := c.docker.VolumeList(ctx, volume.ListOptions{Filters: labelled(stackLabel(stack), roleLabel(role))})
+		if err != nil {
+			return err
+		}
+		for _, v := range found.Volumes {
+			if err := c.docker.VolumeRemove(ctx, v.Name, false); err != nil && !errdefs.IsConflict(err) && !errdefs.IsNotFound(err) {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func sortNodes(nodes []Node) {
+	slices.SortFunc(nodes, func(a, b Node) int { return strings.Compare(a.Name, b.Name) })
+}

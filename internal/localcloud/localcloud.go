@@ -1,0 +1,91 @@
+// Package localcloud is the cloud that `devctl up` uses on a laptop: networks, node groups and their images as
+// Docker objects.
+//
+// It keeps no state of its own. Everything it makes carries the labels below and is found by them, so a run that was
+// interrupted anywhere is picked up by the next, and one stack never touches what belongs to another.
+package localcloud
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/client"
+
+	"devctl/internal/api"
+)
+
+// Labels of containers, networks and volumes.
+const (
+	labelStack  = "devctl.stack"
+	labelRole   = "devctl.role"
+	labelNode   = "devctl.node"
+	labelZone   = "devctl.zone"
+	labelConfig = "devctl.config" // of a node: hash of everything the machine is made from
+	labelCache  = "devctl.cache"  // "true": belongs to no stack and may be made again
+)
+
+// callTimeout bounds one ordinary call of Docker's API.
+const callTimeout = 60 * time.Second
+
+// Cloud talks to one Docker engine.
+type Cloud struct {
+	docker *client.Client
+	// Healthy, when set, is asked after a node of a working group was replaced or joined, before the next one is
+	// touched. An error stops the roll there.
+	Healthy func(ctx context.Context, node api.Identity) error
+}
+
+// Connect makes a Cloud for the engine that the environment names (DOCKER_HOST and its companions), else the default
+// one. Nothing is sent yet.
+func Connect(opts ...client.Opt) (*Cloud, error) {
+	docker, err := client.NewClientWithOpts(append([]client.Opt{client.FromEnv, client.WithAPIVersionNegotiation()}, opts...)...)
+	if err != nil {
+		return nil, fmt.Errorf("set up the connection to Docker: %w; check DOCKER_HOST", err)
+	}
+	return &Cloud{docker: docker}, nil
+}
+
+// Close drops idle connections.
+func (c *Cloud) Close() error { return c.docker.Close() }
+
+// call runs one request with a deadline and explains failures: what was tried, and when it was Docker that did not
+// answer, what to do about it.
+func (c *Cloud) call(ctx context.Context, action string, request func(context.Context) error) error {
+	limited, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	return c.explain(ctx, action, request(limited))
+}
+
+// explain wraps the error of a request that was made for ctx.
+func (c *Cloud) explain(ctx context.Context, action string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return fmt.Errorf("%s: %w", action, ctx.Err())
+	case client.IsErrConnectionFailed(err) || errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%s: Docker stopped answering (%w); start it with `systemctl start docker`, or `dockerd` where there is "+
+			"no systemd, then run `devctl up` again: it goes on where it stopped", action, err)
+	default:
+		return fmt.Errorf("%s: %w", action, err)
+	}
+}
+
+// labelled selects objects that carry all the given labels, each "name=value".
+func labelled(labels ...string) filters.Args {
+	args := filters.NewArgs()
+	for _, l := range labels {
+		args.Add("label", l)
+	}
+	return args
+}
+
+func stackLabel(stack string) string { return labelStack + "=" + stack }
+
+func roleLabel(role api.Role) string { return labelRole + "=" + string(role) }
+
+// containerName is for people who look with docker ps. Nothing is found by it.
+func containerName(id api.Identity) string { return "devctl-" + id.Stack + "-" + id.Name }
