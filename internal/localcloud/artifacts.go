@@ -269,7 +269,7 @@ func PurgeCache(ctx context.Context) error {
 // lockCache keeps two devctl processes of one user from building the same things. The lock ends with the process.
 func lockCache(ctx context.Context, log func(string)) (unlock func(), err error) {
 	path := filepath.Join(os.TempDir(), "devctl-cache-"+strconv.Itoa(os.Getuid())+".lock")
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock the image cache: %w", err)
 	}

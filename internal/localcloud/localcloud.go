@@ -9,6 +9,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"time"
 
 	"github.com/docker/docker/api/types/filters"
@@ -66,12 +68,19 @@ func (c *Cloud) explain(ctx context.Context, action string, err error) error {
 		return nil
 	case ctx.Err() != nil:
 		return fmt.Errorf("%s: %w", action, ctx.Err())
-	case client.IsErrConnectionFailed(err) || errors.Is(err, context.DeadlineExceeded):
+	case silent(err):
 		return fmt.Errorf("%s: Docker stopped answering (%w); start it with `systemctl start docker`, or `dockerd` where there is "+
 			"no systemd, then run `devctl up` again: it goes on where it stopped", action, err)
 	default:
 		return fmt.Errorf("%s: %w", action, err)
 	}
+}
+
+// silent tells whether an error means that Docker did not answer, or not to the end.
+func silent(err error) bool {
+	var transport net.Error
+	return client.IsErrConnectionFailed(err) || errors.Is(err, context.DeadlineExceeded) || errors.As(err, &transport) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // labelled selects objects that carry all the given labels, each "name=value".

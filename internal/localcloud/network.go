@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/network"
@@ -20,25 +21,31 @@ func (c *Cloud) EnsureNetwork(ctx context.Context, stack, cidr string) error {
 	if err != nil {
 		return fmt.Errorf("network of stack %q: %w", stack, err)
 	}
-	found, err := c.FindNetwork(ctx, stack)
-	if err != nil {
-		return err
-	}
-	if found == "" {
-		var createErr error
-		createErr = c.createNetwork(ctx, stack, prefix)
-		if createErr == nil {
+	limited, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	for {
+		found, err := c.FindNetwork(limited, stack)
+		if err != nil {
+			return err
+		}
+		if found == prefix.Masked().String() {
 			return nil
 		}
-		// Docker refuses a second network over the same addresses: somebody else may have made ours just now.
-		if found, err = c.FindNetwork(ctx, stack); err != nil || found == "" {
-			return errors.Join(createErr, err)
+		if found != "" {
+			return fmt.Errorf("stack %q has a network already, over %s instead of %s; run `devctl destroy -s %s` first", stack, found, cidr, stack)
+		}
+		err = c.createNetwork(limited, stack, prefix)
+		// Docker refuses a second network over the same addresses. When no other has them, somebody else is making
+		// ours just now, and it shows in a moment.
+		if !errdefs.IsPermissionDenied(err) && !errdefs.IsConflict(err) {
+			return err
+		}
+		select {
+		case <-limited.Done():
+			return err
+		case <-time.After(50 * time.Millisecond):
 		}
 	}
-	if found != prefix.Masked().String() {
-		return fmt.Errorf("stack %q has a network already, over %s instead of %s; run `devctl destroy -s %s` first", stack, found, cidr, stack)
-	}
-	return nil
 }
 
 // FindNetwork returns the CIDR of the stack's network, "" when it has none.
@@ -76,11 +83,11 @@ func (c *Cloud) createNetwork(ctx context.Context, stack string, prefix netip.Pr
 		return nil
 	}
 	// Docker says only that addresses overlap. Name with what.
-	taken, listErr := c.takenPrefixes(ctx, stack)
+	_, others, listErr := c.networkClaims(ctx, stack)
 	if listErr != nil {
 		return errors.Join(err, listErr)
 	}
-	if conflict := overlap(prefix, taken); conflict != nil {
+	if conflict := overlap(prefix, others); conflict != nil {
 		return conflict
 	}
 	return err

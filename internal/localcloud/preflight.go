@@ -95,17 +95,13 @@ type claim struct {
 	by     string // for people: whose it is
 }
 
-// takenPrefixes lists the ranges that are not the stack's own: of Docker's networks and of this machine's routes.
-func (c *Cloud) takenPrefixes(ctx context.Context, stack string) ([]claim, error) {
+// networkClaims lists the ranges of Docker's networks: the stack's own, and all others.
+func (c *Cloud) networkClaims(ctx context.Context, stack string) (own, others []claim, err error) {
 	var networks []network.Summary
-	err := c.call(ctx, "list Docker's networks", func(ctx context.Context) (err error) {
+	err = c.call(ctx, "list Docker's networks", func(ctx context.Context) (err error) {
 		networks, err = c.docker.NetworkList(ctx, network.ListOptions{})
 		return err
 	})
-	if err != nil {
-		return nil, err
-	}
-	var taken, own []claim
 	for _, n := range networks {
 		by := fmt.Sprintf("Docker's network %q", n.Name)
 		if other := n.Labels[labelStack]; other != "" {
@@ -115,18 +111,27 @@ func (c *Cloud) takenPrefixes(ctx context.Context, stack string) ([]claim, error
 			if n.Labels[labelStack] == stack {
 				own = append(own, claim{p, by})
 			} else {
-				taken = append(taken, claim{p, by})
+				others = append(others, claim{p, by})
 			}
 		}
+	}
+	return own, others, err
+}
+
+// takenPrefixes lists the ranges that are not the stack's own: of Docker's networks and of this machine's routes.
+func (c *Cloud) takenPrefixes(ctx context.Context, stack string) ([]claim, error) {
+	own, taken, err := c.networkClaims(ctx, stack)
+	if err != nil {
+		return nil, err
 	}
 	// Without routes (another system, or Docker in a virtual machine) Docker's own networks are what is known.
 	table, err := os.ReadFile("/proc/net/route")
 	if err != nil {
 		return taken, nil
 	}
+	known := slices.Concat(own, taken)
 	for _, route := range parseRoutes(string(table)) {
-		ofNetwork := func(cl claim) bool { return cl.prefix == route.prefix }
-		if !slices.ContainsFunc(own, ofNetwork) && !slices.ContainsFunc(taken, ofNetwork) {
+		if !slices.ContainsFunc(known, func(k claim) bool { return k.prefix == route.prefix }) {
 			taken = append(taken, route)
 		}
 	}

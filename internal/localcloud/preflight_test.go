@@ -1,0 +1,116 @@
+package localcloud
+
+import (
+	"context"
+	"net/netip"
+	"testing"
+
+	"github.com/docker/docker/client"
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestParseRoutes(t *testing.T) {
+	t.Parallel()
+	const table = `Iface	Destination	Gateway 	Flags	RefCnt	Use	Metric	Mask		MTU	Window	IRTT
+eth0	00000000	0101A8C0	0003	0	0	0	00000000	0	0	0
+eth0	0001A8C0	00000000	0001	0	0	0	00FFFFFF	0	0	0
+docker0	000011AC	00000000	0001	0	0	0	0000FFFF	0	0	0
+tun0	0A000A0A	00000000	0005	0	0	0	FFFFFFFF	0	0	0
+short	line
+`
+	var got []string
+	for _, r := range parseRoutes(table) {
+		got = append(got, r.prefix.String()+" "+r.by)
+	}
+	want := []string{
+		"192.168.1.0/24 the route of this machine's interface eth0",
+		"172.17.0.0/16 the route of this machine's interface docker0",
+		"10.10.0.10/32 the route of this machine's interface tun0",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("routes (-want +got):\n%s", diff)
+	}
+}
+
+func FuzzParseRoutes(f *testing.F) {
+	f.Add("eth0\t0001A8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n")
+	f.Fuzz(func(t *testing.T, table string) {
+		for _, r := range parseRoutes(table) {
+			if !r.prefix.IsValid() || r.prefix.Bits() == 0 {
+				t.Errorf("route %v claims what is no range", r.prefix)
+			}
+		}
+	})
+}
+
+func TestOverlap(t *testing.T) {
+	t.Parallel()
+	taken := []claim{
+		{netip.MustParsePrefix("198.18.0.0/23"), `stack "beta"`},
+		{netip.MustParsePrefix("10.0.0.0/8"), "the route of this machine's interface tun0"},
+	}
+	tests := map[string]string{
+		"198.18.2.0/24": "",
+		"198.18.1.0/24": `the network 198.18.1.0/24 overlaps 198.18.0.0/23 of stack "beta": set devctl:network.cidr to a free one, for example 198.18.2.0/24`,
+		"198.18.0.0/20": `the network 198.18.0.0/20 overlaps 198.18.0.0/23 of stack "beta": set devctl:network.cidr to a free one, for example 198.18.16.0/20`,
+		"10.1.2.0/24":   "the network 10.1.2.0/24 overlaps 10.0.0.0/8 of the route of this machine's interface tun0: set devctl:network.cidr to a free one, for example 198.18.2.0/24",
+	}
+	for cidr, want := range tests {
+		got := ""
+		if err := overlap(netip.MustParsePrefix(cidr), taken); err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%s: got %q, want %q", cidr, got, want)
+		}
+	}
+	full := []claim{{netip.MustParsePrefix("198.18.0.0/15"), "somebody"}}
+	if free, ok := freePrefix(24, full); ok {
+		t.Errorf("%s is free in a pool that is taken", free)
+	}
+}
+
+func TestOutsideBoundingSet(t *testing.T) {
+	t.Parallel()
+	tests := map[string][]string{
+		"Name:\tdevctl\nCapBnd:\t000001ffffffffff\n": nil,
+		"CapBnd:\t000001fffeffffff\n":                {"SYS_RESOURCE"},
+		"CapBnd:\t0000003fffffffff\n":                {"PERFMON", "BPF", "CHECKPOINT_RESTORE"},
+	}
+	for status, want := range tests {
+		got, err := outsideBoundingSet(status)
+		if err != nil || !cmp.Equal(got, want) {
+			t.Errorf("%q: got %v, %v, want %v", status, got, err, want)
+		}
+	}
+	for status, want := range map[string]string{
+		"Name:\tdevctl\n": "no capability bounding set in the process status",
+		"CapBnd:\tzz\n":   `parse capability bounding set "zz": strconv.ParseUint: parsing "zz": invalid syntax`,
+	} {
+		if _, err := outsideBoundingSet(status); err == nil || err.Error() != want {
+			t.Errorf("%q: got error %v, want %s", status, err, want)
+		}
+	}
+}
+
+func TestNoDocker(t *testing.T) {
+	t.Parallel()
+	c, err := Connect(client.WithHost("unix:///nonexistent/docker.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	problems := c.preflight(context.Background(), PreflightArgs{Stack: "alpha", CIDR: "198.18.0.0/24"})
+	want := "no Docker engine answers at unix:///nonexistent/docker.sock (Cannot connect to the Docker daemon at unix:///nonexistent/docker.sock. " +
+		"Is the docker daemon running?); start it with `systemctl start docker`, or `dockerd` where there is no systemd; " +
+		"`apt-get install docker.io` installs it; if yours is elsewhere, set DOCKER_HOST"
+	if len(problems) != 1 || problems[0].Error() != want {
+		t.Errorf("got %v, want %s", problems, want)
+	}
+	_, err = c.Nodes(context.Background(), "alpha", "")
+	want = "list the nodes of stack alpha: Docker stopped answering (Cannot connect to the Docker daemon at unix:///nonexistent/docker.sock. " +
+		"Is the docker daemon running?); start it with `systemctl start docker`, or `dockerd` where there is no systemd, " +
+		"then run `devctl up` again: it goes on where it stopped"
+	if err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
