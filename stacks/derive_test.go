@@ -1,0 +1,119 @@
+package stacks
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"devctl/internal/api"
+)
+
+func parse(t *testing.T, file string) *Spec {
+	t.Helper()
+	s, err := Parse("spec.yaml", []byte(file), "local")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestIdentities(t *testing.T) {
+	t.Parallel()
+	s := parse(t, local+"  devctl:network: {cidr: 198.18.4.0/24, zones: [a, b]}\n  devctl:nodes: {data: {count: 4}}\n")
+	want := []api.Identity{
+		{Stack: "local", Name: "main-1", Role: api.RoleMain, Zone: "a", Address: "198.18.4.11"},
+		{Stack: "local", Name: "main-2", Role: api.RoleMain, Zone: "b", Address: "198.18.4.12"},
+		{Stack: "local", Name: "main-3", Role: api.RoleMain, Zone: "a", Address: "198.18.4.13"},
+		{Stack: "local", Name: "worker-1", Role: api.RoleWorker, Zone: "a", Address: "198.18.4.21"},
+		{Stack: "local", Name: "worker-2", Role: api.RoleWorker, Zone: "b", Address: "198.18.4.22"},
+		{Stack: "local", Name: "data-1", Role: api.RoleData, Zone: "a", Address: "198.18.4.101"},
+		{Stack: "local", Name: "data-2", Role: api.RoleData, Zone: "b", Address: "198.18.4.102"},
+		{Stack: "local", Name: "data-3", Role: api.RoleData, Zone: "a", Address: "198.18.4.103"},
+		{Stack: "local", Name: "data-4", Role: api.RoleData, Zone: "b", Address: "198.18.4.104"},
+	}
+	if diff := cmp.Diff(want, s.Identities()); diff != "" {
+		t.Errorf("identities (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(want[3:5], s.Group(api.RoleWorker)); diff != "" {
+		t.Errorf("workers (-want +got):\n%s", diff)
+	}
+	mains := []api.Peer{{Name: "main-1", Address: "198.18.4.11"}, {Name: "main-2", Address: "198.18.4.12"}, {Name: "main-3", Address: "198.18.4.13"}}
+	if diff := cmp.Diff(mains, s.Mains()); diff != "" {
+		t.Errorf("mains (-want +got):\n%s", diff)
+	}
+}
+
+// TestScalingKeepsIdentities: a bigger group is the same group with nodes behind it.
+func TestScalingKeepsIdentities(t *testing.T) {
+	t.Parallel()
+	before := parse(t, local).Group(api.RoleData)
+	after := parse(t, local+"  devctl:nodes: {data: {count: 154}}\n").Group(api.RoleData)
+	if diff := cmp.Diff(before, after[:len(before)]); diff != "" {
+		t.Errorf("data nodes (-want +got):\n%s", diff)
+	}
+	if last := after[153]; last.Name != "data-154" || last.Address != "198.18.0.254" {
+		t.Errorf("last data node: got %+v, want data-154 at 198.18.0.254", last)
+	}
+}
+
+// TestPlanCrossesOctets: in a larger network data nodes go on behind x.x.x.255.
+func TestPlanCrossesOctets(t *testing.T) {
+	t.Parallel()
+	s := parse(t, local+"  devctl:network: {cidr: 10.7.0.0/16}\n  devctl:nodes: {data: {count: 200}}\n")
+	if got := s.Group(api.RoleData)[199].Address; got != "10.7.1.44" {
+		t.Errorf("address of data-200: got %s, want 10.7.1.44", got)
+	}
+}
+
+func TestEndpointAddress(t *testing.T) {
+	t.Parallel()
+	if got := parse(t, local).EndpointAddress(); got != "198.18.0.10" {
+		t.Errorf("default: got %s, want 198.18.0.10", got)
+	}
+	for _, address := range []string{"198.18.0.2", "198.18.0.20", "198.18.0.100"} {
+		if got := parse(t, local+"  devctl:endpoint: {address: "+address+"}\n").EndpointAddress(); got != address {
+			t.Errorf("got %s, want %s", got, address)
+		}
+	}
+}
+
+func TestDeployment(t *testing.T) {
+	t.Parallel()
+	images := api.ServiceImages{Redis: "redis:1", HAProxy: "haproxy:1", Keepalived: "keepalived:1"}
+	s := parse(t, local+"  devctl:network: {cidr: 198.18.64.0/20, zones: [a, b, c]}\n")
+	got := s.Deployment(images)
+	var names []string
+	for _, node := range got.Nodes {
+		names = append(names, node.Name)
+	}
+	if diff := cmp.Diff([]string{"data-1", "data-2", "data-3", "main-1", "main-2", "main-3", "worker-1", "worker-2"}, names); diff != "" {
+		t.Errorf("nodes (-want +got):\n%s", diff)
+	}
+	got.Nodes = nil
+	want := api.Deployment{
+		Stack:    "local",
+		Redis:    api.RedisSpec{Shards: 3, Replicas: 1, MaxMemory: 64 << 20, NodeTimeoutMS: 2000},
+		Balancer: api.BalancerSpec{Instances: 2, Port: 7010, StatsPort: 7020},
+		Endpoint: api.EndpointSpec{Address: "198.18.64.10", Prefix: 20, RouterID: 10},
+		Images:   images,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("deployment (-want +got):\n%s", diff)
+	}
+}
+
+// TestSpecAsJSON pins what `config` commands print: the keys of the file.
+func TestSpecAsJSON(t *testing.T) {
+	t.Parallel()
+	got, err := json.Marshal(parse(t, local))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"stack":"local","provider":"local","domain":"local.devctl.test","network":{"cidr":"198.18.0.0/24","zones":["a","b","c"]},` +
+		`"nodes":{"main":{"count":3},"worker":{"min":2,"max":2},"data":{"count":3}},"redis":{"shards":3,"replicas":1,"maxmemory":"64MiB"},` +
+		`"endpoint":{"port":7010,"statsPort":7020}}`
+	if diff := cmp.Diff(want, string(got)); diff != "" {
+		t.Errorf("spec (-want +got):\n%s", diff)
+	}
+}

@@ -1,0 +1,172 @@
+package stacks
+
+import "strings"
+
+// key describes one key of the spec.
+type key struct {
+	path string // below `config`, for example devctl:nodes.main.count
+	doc  string // what it is, for the schema
+	want string // completes the sentence "must be …"
+	// field is where the value goes: *int, *string, *[]string or *Size. Nil: the key is a mapping of other keys.
+	field    func(*Spec) any
+	min, max int      // of a number, or of the length of a list; max 0: no upper bound
+	enum     []string // of a string
+	odd      bool     // of a number
+	pattern  string   // of a string, or of each item of a list
+	// check finds what a pattern cannot, in a string or in each item of a list. It completes the sentence
+	// "devctl:… is …" in place of want; empty: nothing is wrong.
+	check    func(string) string
+	required bool
+	example  any
+}
+
+const namespace = "devctl:"
+
+// Limits of the address plan in derive.go, of etcd and of Redis Cluster.
+const (
+	minMains, maxMains   = 3, 9
+	maxWorkers           = dataOffset - workerOffset - 1
+	minData              = 3
+	minShards, maxShards = 3, 64
+	minPort, maxPort     = 1024, 65535
+	minPrefix, maxPrefix = 16, 24
+	minMemory            = 8 * MiB
+)
+
+const (
+	patternLabel   = `^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`
+	patternDomain  = `^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$`
+	patternSize    = `^([1-9][0-9]*)(KiB|MiB|GiB)$`
+	patternNetwork = `^([0-9]{1,3}\.){3}[0-9]{1,3}/(1[6-9]|2[0-4])$`
+	patternCIDR    = `^([0-9]{1,3}\.){3}[0-9]{1,3}/[0-9]{1,2}$`
+	patternAddress = `^([0-9]{1,3}\.){3}[0-9]{1,3}$`
+	patternMachine = `^[A-Za-z0-9][A-Za-z0-9._-]*$`
+)
+
+const exampleSSHKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIBz6mO9qHyJTMuiPkPmkyuQVR+hfTBRg2W1KRA0v4nW you@example"
+
+const (
+	wantPort    = "a port from 1024 to 65535"
+	wantMachine = "the name of one of the provider's machine types"
+)
+
+// keys describes every key, each mapping before what is in it. It is a function because checks refer back to it.
+func keys() []key {
+	return []key{
+		{path: "devctl:provider", required: true, example: ProviderLocal,
+			doc:   "Where the environment is: containers on this machine, or a cloud.",
+			want:  "local, aws or digitalocean",
+			enum:  []string{ProviderLocal, ProviderAWS, ProviderDigitalOcean},
+			field: func(s *Spec) any { return &s.Provider }},
+		{path: "devctl:domain", example: "local.devctl.test",
+			doc:     "DNS domain of the environment. Default: the stack's name below devctl.test.",
+			want:    "a lower-case DNS name, for example local.devctl.test",
+			pattern: patternDomain,
+			field:   func(s *Spec) any { return &s.Domain }},
+
+		{path: "devctl:network", doc: "The private network, and the zones over which nodes are spread.",
+			want: "a mapping with the keys cidr and zones"},
+		{path: "devctl:network.cidr", example: "198.18.0.0/24",
+			doc: "IPv4 range of the network. Names and addresses of nodes follow from it: main nodes from .11, " +
+				"workers from .21, data nodes from .101, the endpoint at .10.",
+			want:    "an IPv4 range from /16 to /24, for example 198.18.0.0/24",
+			pattern: patternNetwork, check: checkNetwork,
+			field: func(s *Spec) any { return &s.Network.CIDR }},
+		{path: "devctl:network.zones", example: []string{"a", "b", "c"}, min: 1,
+			doc:     "Failure zones. The nodes of each role take turns through them.",
+			want:    "a list of one or more zone names, each a lower-case DNS label, for example [a, b, c]",
+			pattern: patternLabel,
+			field:   func(s *Spec) any { return &s.Network.Zones }},
+
+		{path: "devctl:nodes", doc: "How many machines of each role.",
+			want: "a mapping with the keys main, worker and data"},
+		{path: "devctl:nodes.main", doc: "Main nodes: etcd and the controllers.",
+			want: "a mapping with the keys count and machineType"},
+		{path: "devctl:nodes.main.count", example: 3, min: minMains, max: maxMains, odd: true,
+			doc:   "Number of main nodes. Odd, because one etcd member more than an odd number tolerates no failure more.",
+			want:  "3, 5, 7 or 9: etcd needs a majority, and one member more than an odd number tolerates no failure more",
+			field: func(s *Spec) any { return &s.Nodes.Main.Count }},
+		machineType("main", func(s *Spec) any { return &s.Nodes.Main.MachineType }),
+		{path: "devctl:nodes.worker", doc: "Worker nodes: load balancers and services.",
+			want: "a mapping with the keys min, max and machineType"},
+		{path: "devctl:nodes.worker.min", example: 2, min: balancers, max: maxWorkers,
+			doc:   "Smallest number of workers, and the number to begin with. The first two hold the load balancers.",
+			want:  "a number from 2 to 79: two workers hold the load balancers",
+			field: func(s *Spec) any { return &s.Nodes.Worker.Min }},
+		{path: "devctl:nodes.worker.max", example: 2, min: balancers, max: maxWorkers,
+			doc:   "Largest number of workers. Default: min.",
+			want:  "a number from min to 79",
+			field: func(s *Spec) any { return &s.Nodes.Worker.Max }},
+		machineType("worker", func(s *Spec) any { return &s.Nodes.Worker.MachineType }),
+		{path: "devctl:nodes.data", doc: "Data nodes: Redis.",
+			want: "a mapping with the keys count and machineType"},
+		{path: "devctl:nodes.data.count", example: 3, min: minData,
+			doc: "Number of data nodes. At least the number of shards, so that losing one node leaves a majority of " +
+				"primaries; at least one more than replicas.",
+			want:  "a number from 3: losing one data node must leave a majority of primaries",
+			field: func(s *Spec) any { return &s.Nodes.Data.Count }},
+		machineType("data", func(s *Spec) any { return &s.Nodes.Data.MachineType }),
+
+		{path: "devctl:redis", doc: "The Redis Cluster.",
+			want: "a mapping with the keys shards, replicas and maxmemory"},
+		{path: "devctl:redis.shards", example: 3, min: minShards, max: maxShards,
+			doc:   "Number of shards. Redis Cluster needs three primaries to agree on a failover.",
+			want:  "a number from 3 to 64: Redis Cluster needs three primaries to agree on a failover",
+			field: func(s *Spec) any { return &s.Redis.Shards }},
+		{path: "devctl:redis.replicas", example: 1, min: 0,
+			doc:   "Replicas of each primary, each in a zone of its own: at most one fewer than there are zones.",
+			want:  "a number from 0",
+			field: func(s *Spec) any { return &s.Redis.Replicas }},
+		{path: "devctl:redis.maxmemory", example: "64MiB",
+			doc:     "Memory for the data of each Redis instance, in KiB, MiB or GiB. At least 8MiB: an empty Redis uses about 2MiB.",
+			want:    "a size of 8MiB or more in KiB, MiB or GiB, for example 64MiB",
+			pattern: patternSize,
+			field:   func(s *Spec) any { return &s.Redis.MaxMemory }},
+
+		{path: "devctl:endpoint", doc: "Where clients connect.",
+			want: "a mapping with the keys port, statsPort and address"},
+		{path: "devctl:endpoint.port", example: 7010, min: minPort, max: maxPort, want: wantPort,
+			doc:   "Port on which the load balancers accept Redis clients.",
+			field: func(s *Spec) any { return &s.Endpoint.Port }},
+		{path: "devctl:endpoint.statsPort", example: 7020, min: minPort, max: maxPort, want: wantPort,
+			doc:   "Port of the load balancers' stats page.",
+			field: func(s *Spec) any { return &s.Endpoint.StatsPort }},
+		{path: "devctl:endpoint.address", example: "198.18.0.10",
+			doc:     "The address that moves between the load balancers. Default: .10 of the network.",
+			want:    "an IPv4 address, for example 198.18.0.10",
+			pattern: patternAddress, check: checkAddress,
+			field: func(s *Spec) any { return &s.Endpoint.Address }},
+
+		{path: "devctl:adminCidrs", example: []string{"192.0.2.0/24"},
+			doc:     "From where SSH and the controllers' API may be reached. On the local provider that is this machine only.",
+			want:    "a list of IPv4 ranges, for example [192.0.2.0/24]",
+			pattern: patternCIDR, check: checkCIDR,
+			field: func(s *Spec) any { return &s.AdminCIDRs }},
+		{path: "devctl:sshKeys", example: []string{exampleSSHKey},
+			doc:   "SSH public keys that may log in to every node, as in authorized_keys.",
+			want:  `a list of SSH public keys, each a line such as "ssh-ed25519 AAAA… you@example"`,
+			check: checkSSHKey,
+			field: func(s *Spec) any { return &s.SSHKeys }},
+	}
+}
+
+func machineType(role string, field func(*Spec) any) key {
+	return key{path: "devctl:nodes." + role + ".machineType", example: "t3.small", want: wantMachine, pattern: patternMachine, field: field,
+		doc: "Machine type at the provider. Not on the local provider, whose nodes are containers."}
+}
+
+// parent splits a path into the mapping it is in (empty at the top) and the name of the key there.
+func parent(path string) (mapping, name string) {
+	if i := strings.LastIndexByte(path, '.'); i >= 0 {
+		return path[:i], path[i+1:]
+	}
+	return "", path
+}
+
+// child is the inverse of parent.
+func child(mapping, name string) string {
+	if mapping == "" {
+		return name
+	}
+	return mapping + "." + name
+}
