@@ -1,127 +1,139 @@
 package redis
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strconv"
+	"strings"
 	"time"
-
-	goredis "github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/maintnotifications"
-
-	"devctl/internal/api"
 )
 
-// answerTimeout is how long one member may take to connect and to answer a command. A member that is paused or cut
-// off counts as one that gives no answer after that.
+// answerTimeout is how long one member may take for anything. A member that is paused or cut off counts as one that
+// gives no answer after that.
 const answerTimeout = time.Second
+
+// maxReply bounds what is read of one reply, in bytes.
+const maxReply = 16 << 20
 
 // Credentials are an ACL user and its password.
 type Credentials struct{ User, Password string }
 
-// dial returns a client for one member that keeps at most one connection. Nothing is retried: the next pass does that.
-func dial(address string, creds Credentials) *goredis.Client {
-	return goredis.NewClient(&goredis.Options{
-		Addr:     address,
-		Username: creds.User,
-		Password: creds.Password,
-
-		PoolSize:              1,
-		MaxRetries:            -1,
-		DialerRetries:         1,
-		DialTimeout:           answerTimeout,
-		ReadTimeout:           answerTimeout,
-		WriteTimeout:          answerTimeout,
-		ContextTimeoutEnabled: true,
-		ReadBufferSize:        4096,
-		WriteBufferSize:       4096,
-
-		// What Redis 7.0 does not know is not sent.
-		Protocol:                 2,
-		DisableIdentity:          true,
-		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
-	})
+// client speaks RESP 2 with one Redis over one connection, which it opens when it is first needed. A full client
+// library costs the agent 2 MB of resident memory and the daemon 8 MB of size, for the few commands used here.
+type client struct {
+	address string // host:port
+	creds   Credentials
+	conn    net.Conn
+	reader  *bufio.Reader
 }
 
-// observation is what one member says at one moment.
-type observation struct {
-	self   node
-	nodes  []node // its view of the cluster, itself included
-	state  string // cluster_state: ok | fail
-	linkUp bool   // of a replica: the link is up and no full copy is in progress
-	offset int64  // replication offset
-	keys   int64
+func newClient(address string, creds Credentials) *client {
+	return &client{address: address, creds: creds}
 }
 
-// observe asks one member everything at once.
-func observe(ctx context.Context, client *goredis.Client) (observation, error) {
+// Close ends the connection, if there is one.
+func (c *client) Close() {
+	if c.conn != nil {
+		_ = c.conn.Close() // nothing of ours is buffered
+		c.conn = nil
+	}
+}
+
+// command is a command and its arguments.
+type command []string
+
+// do sends the commands in one go and returns the replies, integers as text. The first error that Redis replies with
+// is the error, a replyError; after any other error the next call connects anew.
+func (c *client) do(ctx context.Context, commands ...command) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	pipe := client.Pipeline()
-	nodes := pipe.ClusterNodes(ctx)
-	cluster := pipe.ClusterInfo(ctx)
-	replication := pipe.Info(ctx, "replication")
-	keys := pipe.DBSize(ctx)
-	if _, err := pipe.Exec(ctx); err != nil {
-		return observation{}, err
-	}
-	view, err := parseNodes(nodes.Val())
-	if err != nil {
-		return observation{}, err
-	}
-	info := parseInfo(replication.Val())
-	o := observation{
-		nodes:  view,
-		state:  parseInfo(cluster.Val())["cluster_state"],
-		linkUp: info["master_link_status"] == "up" && info["master_sync_in_progress"] == "0",
-		keys:   keys.Val(),
-	}
-	for _, n := range view {
-		if n.self {
-			o.self = n
+	if c.conn == nil {
+		conn, err := new(net.Dialer).DialContext(ctx, "tcp", c.address)
+		if err != nil {
+			return nil, err
+		}
+		c.conn, c.reader = conn, bufio.NewReader(conn)
+		if _, err := c.exchange(ctx, command{"AUTH", c.creds.User, c.creds.Password}); err != nil {
+			c.Close()
+			return nil, fmt.Errorf("authenticate as %q: %w", c.creds.User, err)
 		}
 	}
-	offset := info["master_repl_offset"]
-	if !o.self.primary {
-		offset = info["slave_repl_offset"]
+	replies, err := c.exchange(ctx, commands...)
+	if reply := replyError(""); err != nil && !errors.As(err, &reply) {
+		c.Close()
 	}
-	if o.offset, err = strconv.ParseInt(offset, 10, 64); err != nil {
-		return observation{}, fmt.Errorf("replication offset %q is no number", offset)
-	}
-	return o, nil
+	return replies, err
 }
 
-// Inspect asks the Redis at address (host:port) what it is at the moment. The shard is the caller's to fill in.
-// It takes one connection and one round trip, and fails after a second without an answer.
-func Inspect(ctx context.Context, address string, creds Credentials) (api.RedisInstance, error) {
-	_, portText, err := net.SplitHostPort(address)
-	if err != nil {
-		return api.RedisInstance{}, fmt.Errorf("inspect Redis: %w", err)
+func (c *client) exchange(ctx context.Context, commands ...command) ([]string, error) {
+	deadline, _ := ctx.Deadline()
+	if err := c.conn.SetDeadline(deadline); err != nil {
+		return nil, err
 	}
-	port, err := strconv.Atoi(portText)
-	if err != nil {
-		return api.RedisInstance{}, fmt.Errorf("inspect Redis at %s: port %q is no number", address, portText)
+	var request strings.Builder
+	for _, words := range commands {
+		fmt.Fprintf(&request, "*%d\r\n", len(words))
+		for _, word := range words {
+			fmt.Fprintf(&request, "$%d\r\n%s\r\n", len(word), word)
+		}
 	}
-	client := dial(address, creds)
-	defer client.Close()
-	o, err := observe(ctx, client)
-	if err != nil {
-		return api.RedisInstance{}, fmt.Errorf("inspect Redis at %s: %w", address, err)
+	if _, err := io.WriteString(c.conn, request.String()); err != nil {
+		return nil, err
 	}
-	instance := api.RedisInstance{
-		Port: port, NodeID: o.self.id, Role: "primary", State: o.state, Offset: o.offset, Slots: countSlots(o.self.slots),
+	replies := make([]string, len(commands))
+	var refused error
+	for i := range commands {
+		reply, err := readReply(c.reader)
+		if refusal := replyError(""); errors.As(err, &refusal) {
+			if refused == nil {
+				refused = refusal
+			}
+		} else if err != nil {
+			return nil, err
+		}
+		replies[i] = reply
 	}
-	if !o.self.primary {
-		instance.Role, instance.PrimaryID, instance.LinkUp = "replica", o.self.primaryID, o.linkUp
-	}
-	return instance, nil
+	return replies, refused
 }
 
-func countSlots(ranges []slotRange) int {
-	count := 0
-	for _, r := range ranges {
-		count += r.last - r.first + 1
+// replyError is an error that Redis replied with.
+type replyError string
+
+func (e replyError) Error() string { return string(e) }
+
+// readReply reads one reply that is no array: a status, an integer, a bulk string or an error.
+func readReply(r *bufio.Reader) (string, error) {
+	line, err := r.ReadSlice('\n')
+	if err != nil {
+		return "", fmt.Errorf("read reply: %w", err)
 	}
-	return count
+	if len(line) < 3 || line[len(line)-2] != '\r' {
+		return "", fmt.Errorf("reply %q is not RESP", line)
+	}
+	kind, text := line[0], string(line[1:len(line)-2])
+	switch kind {
+	case '+', ':':
+		return text, nil
+	case '-':
+		return "", replyError(text)
+	case '$':
+		size, err := strconv.Atoi(text)
+		if err != nil || size < 0 || size > maxReply {
+			return "", fmt.Errorf("reply of size %q", text)
+		}
+		body, err := io.ReadAll(io.LimitReader(r, int64(size)+2))
+		if err != nil {
+			return "", fmt.Errorf("read reply of %d bytes: %w", size, err)
+		}
+		if len(body) != size+2 || string(body[size:]) != "\r\n" {
+			return "", fmt.Errorf("reply of %d bytes ends early", size)
+		}
+		return string(body[:size]), nil
+	default:
+		return "", fmt.Errorf("reply of unexpected kind %q", kind)
+	}
 }

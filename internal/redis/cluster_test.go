@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -69,6 +70,7 @@ func (c *testCluster) app() *goredis.ClusterClient {
 	creds := credentials(api.RedisUserApp, api.SecretRedisApp)
 	client := goredis.NewClusterClient(&goredis.ClusterOptions{
 		Addrs: []string{c.members[0].Address}, Username: creds.User, Password: creds.Password, Protocol: 2, DisableIdentity: true,
+		MaxRedirects: 2, DialerRetries: 1,
 	})
 	c.t.Cleanup(func() { _ = client.Close() })
 	return client
@@ -154,6 +156,14 @@ func TestCluster(t *testing.T) {
 	app := c.app()
 	write(t, app)
 
+	for _, m := range c.members {
+		cli := exec.Command("redis-cli", "-c", "-u", "redis://"+m.Address, "--user", api.RedisUserApp, "--no-auth-warning", "GET", "key-7")
+		cli.Env = append(cli.Environ(), "REDISCLI_AUTH="+password(api.SecretRedisApp))
+		if out, err := cli.CombinedOutput(); err != nil || strings.TrimSpace(string(out)) != "7" {
+			t.Errorf("stock redis-cli -c by way of %s: %v\n%s", m, err, out)
+		}
+	}
+
 	t.Log("a seventh member joins")
 	grown := c.add("data-4", "c", "127.77.0.4", 1)
 	status = c.settle()
@@ -190,7 +200,7 @@ func TestCluster(t *testing.T) {
 		t.Errorf("shard 2 is %+v, want %s as primary and %s as replica", got, replica.Address, lost.Address)
 	}
 	for _, m := range c.members {
-		text, err := c.servers[m.Address].client(adminCreds).ClusterNodes(t.Context()).Result()
+		text, err := c.servers[m.Address].as(adminCreds).ClusterNodes(t.Context()).Result()
 		if err != nil || strings.Contains(text, before.NodeID) {
 			t.Errorf("%s still knows %s: %v\n%s", m, before.NodeID, err, text)
 		}

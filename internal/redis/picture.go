@@ -3,6 +3,7 @@ package redis
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 
 	"devctl/internal/api"
@@ -22,11 +23,11 @@ func (m Member) String() string { return fmt.Sprintf("%s (%s)", m.Node, m.Addres
 // picture is what the answering members say, put together. It is never changed after draw.
 type picture struct {
 	spec    api.RedisSpec
-	members []Member               // by shard, then in the order given
+	members []Member               // by shard, then by node
 	seen    map[string]observation // by address; members that gave no answer are missing
 	silent  map[string]error       // by address: why there was no answer
 	byID    map[string]Member      // answering members
-	owner   [slotCount]string      // ID of each slot's primary, "" for none
+	owned   map[string][]slotRange // slots by the ID of their primary
 	formed  bool                   // somebody owns slots
 }
 
@@ -34,27 +35,49 @@ type picture struct {
 // Redis itself decides between an old primary that comes back and the replica that took over.
 func draw(spec api.RedisSpec, members []Member, seen map[string]observation, silent map[string]error) *picture {
 	p := &picture{spec: spec, members: slices.Clone(members), seen: seen, silent: silent, byID: map[string]Member{}}
-	slices.SortStableFunc(p.members, func(a, b Member) int { return cmp.Compare(a.Shard, b.Shard) })
-	var claim [slotCount]uint64
+	slices.SortFunc(p.members, func(a, b Member) int {
+		return cmp.Or(cmp.Compare(a.Shard, b.Shard), cmp.Compare(a.Node, b.Node), cmp.Compare(a.Address, b.Address))
+	})
+	var nodes []node
 	for _, m := range p.members {
-		o, ok := seen[m.Address]
-		if !ok {
-			continue
+		if o, ok := seen[m.Address]; ok {
+			p.byID[o.self.id] = m
+			nodes = append(nodes, o.nodes...)
 		}
-		p.byID[o.self.id] = m
-		for _, n := range o.nodes {
-			for _, r := range n.slots {
-				p.formed = true
-				for slot := r.first; slot <= r.last; slot++ {
-					if p.owner[slot] == "" || n.epoch > claim[slot] {
-						p.owner[slot], claim[slot] = n.id, n.epoch
-					}
+	}
+	p.owned = owners(nodes)
+	p.formed = len(p.owned) > 0
+	return p
+}
+
+// owners decides who owns which slots, given what everybody says about everybody.
+func owners(nodes []node) map[string][]slotRange {
+	claims := make([]*node, slotCount)
+	for i := range nodes {
+		for _, r := range nodes[i].slots {
+			for slot := r.first; slot <= r.last; slot++ {
+				if claims[slot] == nil || nodes[i].epoch > claims[slot].epoch {
+					claims[slot] = &nodes[i]
 				}
 			}
 		}
 	}
-	return p
+	owned := map[string][]slotRange{}
+	for first := 0; first < slotCount; {
+		last := first
+		for last+1 < slotCount && sameOwner(claims[first], claims[last+1]) {
+			last++
+		}
+		if claims[first] != nil {
+			id := claims[first].id
+			owned[id] = append(owned[id], slotRange{first, last})
+		}
+		first = last + 1
+	}
+	return owned
 }
+
+func sameOwner(a, b *node) bool { return a == b || a != nil && b != nil && a.id == b.id }
 
 // answers tells what a member said.
 func (p *picture) answers(m Member) (observation, bool) {
@@ -133,45 +156,30 @@ type primary struct {
 
 // primaryOf returns the owner of most of the range that the shard was made with. ok is false while nobody owns any.
 func (p *picture) primaryOf(shard int) (primary, bool) {
-	count := map[string]int{}
-	r := shardRange(shard, p.shards())
-	for slot := r.first; slot <= r.last; slot++ {
-		if id := p.owner[slot]; id != "" {
-			count[id]++
+	var (
+		id   string
+		most int
+	)
+	want := shardRange(shard, p.shards())
+	for _, candidate := range slices.Sorted(maps.Keys(p.owned)) {
+		count := 0
+		for _, r := range p.owned[candidate] {
+			count += max(0, min(r.last, want.last)-max(r.first, want.first)+1)
 		}
-	}
-	var id string
-	for candidate, n := range count {
-		if id == "" || n > count[id] || n == count[id] && candidate < id {
-			id = candidate
+		if count > most {
+			id, most = candidate, count
 		}
 	}
 	if id == "" {
 		return primary{}, false
 	}
-	out := primary{id: id, address: p.addressOf(id), slots: p.owned(id)}
+	out := primary{id: id, address: p.addressOf(id), slots: p.owned[id]}
 	if m, ok := p.byID[id]; ok {
 		o := p.seen[m.Address]
 		out.member, out.address, out.keys = m, m.Address, o.keys
 		out.alive = o.self.primary && len(o.self.slots) > 0
 	}
 	return out, true
-}
-
-// owned returns the slots of one primary.
-func (p *picture) owned(id string) []slotRange {
-	var out []slotRange
-	for slot := 0; slot < slotCount; slot++ {
-		if p.owner[slot] != id {
-			continue
-		}
-		if last := len(out) - 1; last >= 0 && out[last].last == slot-1 {
-			out[last].last = slot
-		} else {
-			out = append(out, slotRange{slot, slot})
-		}
-	}
-	return out
 }
 
 // addressOf returns where an ID was last known to be.

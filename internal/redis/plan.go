@@ -10,7 +10,7 @@ import (
 // step is one command for one member, and why.
 type step struct {
 	address string
-	command []string
+	command command
 	reason  string // for people; steps that belong together have the same
 }
 
@@ -76,7 +76,7 @@ func (p *picture) form() []step {
 	var steps []step
 	for i, m := range p.members {
 		if o := p.seen[m.Address]; len(o.nodes) == 1 && o.self.epoch == 0 {
-			steps = append(steps, step{m.Address, []string{"CLUSTER", "SET-CONFIG-EPOCH", strconv.Itoa(i + 1)}, "prepare the members for one cluster"})
+			steps = append(steps, step{m.Address, command{"CLUSTER", "SET-CONFIG-EPOCH", strconv.Itoa(i + 1)}, "prepare the members for one cluster"})
 		}
 	}
 	for _, m := range p.members[1:] {
@@ -96,8 +96,15 @@ func (p *picture) assign() []step {
 	if !p.meshed() {
 		return nil
 	}
+	var candidates []Member
+	for _, m := range p.members {
+		o := p.seen[m.Address]
+		if owner, owned := p.primaryOf(m.Shard); owned && owner.id == o.self.id || !owned && o.self.primary {
+			candidates = append(candidates, m)
+		}
+	}
 	var steps []step
-	first := firstPrimaries(p.members)
+	first := firstPrimaries(candidates)
 	for shard := 1; shard <= p.spec.Shards; shard++ {
 		m, ok := first[shard]
 		if _, owned := p.primaryOf(shard); owned || !ok || !p.blank(shard) {
@@ -106,18 +113,18 @@ func (p *picture) assign() []step {
 		r := shardRange(shard, p.spec.Shards)
 		steps = append(steps, step{
 			m.Address,
-			[]string{"CLUSTER", "ADDSLOTSRANGE", strconv.Itoa(r.first), strconv.Itoa(r.last)},
+			command{"CLUSTER", "ADDSLOTSRANGE", strconv.Itoa(r.first), strconv.Itoa(r.last)},
 			fmt.Sprintf("%s becomes the first primary of shard %d (slots %s)", m, shard, r),
 		})
 	}
 	return steps
 }
 
-// blank tells whether every member of the shard is a primary without keys.
+// blank tells whether no member of the shard holds a key.
 func (p *picture) blank(shard int) bool {
 	return !slices.ContainsFunc(p.shard(shard), func(m Member) bool {
 		o, ok := p.answers(m)
-		return !ok || !m.Ready || !o.self.primary || o.keys > 0
+		return !ok || o.keys > 0
 	})
 }
 
@@ -145,14 +152,14 @@ func (p *picture) replicate() []step {
 		if !ok || !target.alive || target.member.Shard != m.Shard || target.id == o.self.id || !o.knows(target.id) {
 			continue
 		}
-		if len(p.owned(o.self.id)) > 0 || len(o.self.slots) > 0 || o.keys > 0 && (o.self.primary || target.keys == 0) {
+		if len(p.owned[o.self.id]) > 0 || len(o.self.slots) > 0 || o.keys > 0 && (o.self.primary || target.keys == 0) {
 			continue
 		}
-		if !o.self.primary && (o.self.primaryID == target.id || len(p.owned(o.self.primaryID)) > 0) {
+		if !o.self.primary && (o.self.primaryID == target.id || len(p.owned[o.self.primaryID]) > 0) {
 			continue
 		}
 		steps = append(steps, step{
-			m.Address, []string{"CLUSTER", "REPLICATE", target.id},
+			m.Address, command{"CLUSTER", "REPLICATE", target.id},
 			fmt.Sprintf("%s becomes a replica of %s in shard %d", m, target.member, m.Shard),
 		})
 	}
@@ -180,7 +187,7 @@ func (p *picture) forget() []step {
 				continue
 			}
 			steps = append(steps, step{
-				m.Address, []string{"CLUSTER", "FORGET", n.id},
+				m.Address, command{"CLUSTER", "FORGET", n.id},
 				fmt.Sprintf("forget %.8s, which was at %s before", n.id, p.at(p.addressOf(n.id))),
 			})
 		}
@@ -191,5 +198,5 @@ func (p *picture) forget() []step {
 
 func meet(anchor, m Member, reason string) step {
 	host, port, _ := net.SplitHostPort(m.Address)
-	return step{anchor.Address, []string{"CLUSTER", "MEET", host, port}, reason}
+	return step{anchor.Address, command{"CLUSTER", "MEET", host, port}, reason}
 }

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"sync"
 
-	goredis "github.com/redis/go-redis/v9"
-
 	"devctl/internal/api"
 )
 
@@ -22,12 +20,12 @@ const rounds = 4
 // It returns what the cluster is afterwards and what was done, one sentence each. A member that gives no answer is
 // no error: it is among the problems of the status. An error says which step failed; the others were still done.
 func Reconcile(ctx context.Context, spec api.RedisSpec, members []Member, creds Credentials) (api.RedisStatus, []string, error) {
-	clients := map[string]*goredis.Client{}
+	clients := map[string]*client{} // by address
 	for _, m := range members {
 		if clients[m.Address] == nil {
-			client := dial(m.Address, creds)
-			defer client.Close()
-			clients[m.Address] = client
+			c := newClient(m.Address, creds)
+			defer c.Close()
+			clients[m.Address] = c
 		}
 	}
 	var done []string
@@ -52,15 +50,15 @@ func Reconcile(ctx context.Context, spec api.RedisSpec, members []Member, creds 
 }
 
 // observeAll asks every member at the same time. Each is in exactly one of the results.
-func observeAll(ctx context.Context, clients map[string]*goredis.Client) (seen map[string]observation, silent map[string]error) {
+func observeAll(ctx context.Context, clients map[string]*client) (seen map[string]observation, silent map[string]error) {
 	var (
 		mu    sync.Mutex
 		group sync.WaitGroup
 	)
 	seen, silent = map[string]observation{}, map[string]error{}
-	for address, client := range clients {
+	for address, c := range clients {
 		group.Go(func() {
-			o, err := observe(ctx, client)
+			o, err := observe(ctx, c)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
@@ -76,17 +74,13 @@ func observeAll(ctx context.Context, clients map[string]*goredis.Client) (seen m
 
 // execute carries out steps in order and returns the reasons of those that succeeded, each once. One that fails
 // keeps none of the others from being done.
-func execute(ctx context.Context, clients map[string]*goredis.Client, steps []step) ([]string, error) {
+func execute(ctx context.Context, clients map[string]*client, steps []step) ([]string, error) {
 	var (
 		done []string
 		errs []error
 	)
 	for _, s := range steps {
-		args := make([]any, len(s.command))
-		for i, word := range s.command {
-			args[i] = word
-		}
-		if err := clients[s.address].Do(ctx, args...).Err(); err != nil {
+		if _, err := clients[s.address].do(ctx, s.command); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %s on %s: %w", s.reason, strings.Join(s.command, " "), s.address, err))
 			continue
 		}

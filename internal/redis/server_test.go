@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -121,8 +122,11 @@ func (s *server) wipe() {
 	}
 }
 
-func (s *server) client(creds Credentials) *goredis.Client {
-	client := dial(s.address, creds)
+// as connects to the server as a user, with a client that is not ours.
+func (s *server) as(creds Credentials) *goredis.Client {
+	client := goredis.NewClient(&goredis.Options{
+		Addr: s.address, Username: creds.User, Password: creds.Password, Protocol: 2, DisableIdentity: true,
+	})
 	s.t.Cleanup(func() { _ = client.Close() })
 	return client
 }
@@ -145,4 +149,14 @@ func eventually(t *testing.T, what string, condition func() error) {
 		case <-tick.C:
 		}
 	}
+}
+
+// pause stops the server without ending it, until the test ends.
+func pause(t *testing.T, s *server) {
+	t.Helper()
+	process := s.process.Process
+	if err := process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = process.Signal(syscall.SIGCONT) })
 }

@@ -27,10 +27,8 @@ func (p *picture) status() api.RedisStatus {
 			}
 		}
 	}
-	for _, id := range p.owner {
-		if id != "" {
-			out.SlotsAssigned++
-		}
+	for _, ranges := range p.owned {
+		out.SlotsAssigned += countSlots(ranges)
 	}
 	for _, m := range p.members {
 		if o, ok := p.answers(m); ok && o.self.primary && len(o.self.slots) > 0 {
@@ -142,6 +140,10 @@ func (p *picture) shardProblems() []string {
 	}
 	for shard := 1; p.formed && shard <= p.shards(); shard++ {
 		owner, ok := p.primaryOf(shard)
+		if !ok {
+			out = append(out, fmt.Sprintf("shard %d (slots %s) has no primary yet; one is chosen when all members answer and none of the shard holds a key",
+				shard, shardRange(shard, p.shards())))
+		}
 		if !ok || owner.alive {
 			continue
 		}

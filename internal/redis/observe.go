@@ -1,0 +1,87 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strconv"
+
+	"devctl/internal/api"
+)
+
+// observation is what one member says at one moment.
+type observation struct {
+	self   node
+	nodes  []node // its view of the cluster, itself included
+	state  string // cluster_state: ok | fail
+	linkUp bool   // of a replica: the link is up and no full copy is in progress
+	offset int64  // replication offset
+	keys   int64
+}
+
+// observe asks one member everything at once.
+func observe(ctx context.Context, c *client) (observation, error) {
+	replies, err := c.do(ctx,
+		command{"CLUSTER", "NODES"}, command{"CLUSTER", "INFO"}, command{"INFO", "replication"}, command{"DBSIZE"})
+	if err != nil {
+		return observation{}, err
+	}
+	cluster, replication := parseInfo(replies[1]), parseInfo(replies[2])
+	o := observation{
+		state:  cluster["cluster_state"],
+		linkUp: replication["master_link_status"] == "up" && replication["master_sync_in_progress"] == "0",
+	}
+	if o.nodes, err = parseNodes(replies[0]); err != nil {
+		return observation{}, err
+	}
+	for _, n := range o.nodes {
+		if n.self {
+			o.self = n
+		}
+	}
+	if o.keys, err = strconv.ParseInt(replies[3], 10, 64); err != nil {
+		return observation{}, fmt.Errorf("number of keys %q is no number", replies[3])
+	}
+	offset := replication["master_repl_offset"]
+	if !o.self.primary {
+		offset = replication["slave_repl_offset"]
+	}
+	if o.offset, err = strconv.ParseInt(offset, 10, 64); err != nil {
+		return observation{}, fmt.Errorf("replication offset %q is no number", offset)
+	}
+	return o, nil
+}
+
+// Inspect asks the Redis at address (host:port) what it is at the moment. The shard is the caller's to fill in.
+// It takes one connection and one round trip, and fails after a second without an answer.
+func Inspect(ctx context.Context, address string, creds Credentials) (api.RedisInstance, error) {
+	_, portText, err := net.SplitHostPort(address)
+	if err != nil {
+		return api.RedisInstance{}, fmt.Errorf("inspect Redis: %w", err)
+	}
+	port, err := strconv.Atoi(portText)
+	if err != nil {
+		return api.RedisInstance{}, fmt.Errorf("inspect Redis at %s: port %q is no number", address, portText)
+	}
+	c := newClient(address, creds)
+	defer c.Close()
+	o, err := observe(ctx, c)
+	if err != nil {
+		return api.RedisInstance{}, fmt.Errorf("inspect Redis at %s: %w", address, err)
+	}
+	instance := api.RedisInstance{
+		Port: port, NodeID: o.self.id, Role: "primary", State: o.state, Offset: o.offset, Slots: countSlots(o.self.slots),
+	}
+	if !o.self.primary {
+		instance.Role, instance.PrimaryID, instance.LinkUp = "replica", o.self.primaryID, o.linkUp
+	}
+	return instance, nil
+}
+
+func countSlots(ranges []slotRange) int {
+	count := 0
+	for _, r := range ranges {
+		count += r.last - r.first + 1
+	}
+	return count
+}
