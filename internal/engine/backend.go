@@ -1,0 +1,106 @@
+package engine
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// backend reads the files of Pulumi's file backend where asking the CLI would cost a process, or where the CLI has
+// no answer: which process holds a lock, and whether a killed run left operations pending.
+type backend struct{ dir, project string }
+
+func (b backend) checkpoint(stack string) string {
+	return filepath.Join(b.dir, ".pulumi", "stacks", b.project, stack+".json")
+}
+
+func (b backend) exists(stack string) bool {
+	_, err := os.Stat(b.checkpoint(stack))
+	return err == nil
+}
+
+// pending tells whether a run was killed while operations were under way.
+func (b backend) pending(stack string) (bool, error) {
+	data, err := os.ReadFile(b.checkpoint(stack))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read state: %w", err)
+	}
+	var file struct {
+		Checkpoint struct {
+			Latest struct {
+				Pending []json.RawMessage `json:"pending_operations"`
+			} `json:"latest"`
+		} `json:"checkpoint"`
+	}
+	if err := json.Unmarshal(data, &file); err != nil {
+		return false, fmt.Errorf("read state %s: %w", b.checkpoint(stack), err)
+	}
+	return len(file.Checkpoint.Latest.Pending) > 0, nil
+}
+
+// unlock removes the locks that dead processes of this machine left behind. A lock that somebody holds is a
+// *LockedError.
+func (b backend) unlock(stack string) error {
+	dir := filepath.Join(b.dir, ".pulumi", "locks", "organization", b.project, stack)
+	files, err := filepath.Glob(filepath.Join(globQuoted(dir), "*.json"))
+	if err != nil {
+		return fmt.Errorf("look for locks: %w", err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // given back meanwhile
+		}
+		if err != nil {
+			return fmt.Errorf("read lock: %w", err)
+		}
+		var lock struct {
+			PID       int       `json:"pid"`
+			Username  string    `json:"username"`
+			Hostname  string    `json:"hostname"`
+			Timestamp time.Time `json:"timestamp"`
+		}
+		// One that cannot be read is a lock all the same: it says nothing of who might hold it.
+		if err := json.Unmarshal(data, &lock); err != nil {
+			return fmt.Errorf("stack %q is locked by a file that cannot be read: %w; when nothing works on the stack, remove %s", stack, err, file)
+		}
+		host, err := os.Hostname()
+		if err != nil {
+			return fmt.Errorf("look for locks: %w", err)
+		}
+		if lock.Hostname != host || pulumiRuns(lock.PID) {
+			return &LockedError{Stack: stack, PID: lock.PID, User: lock.Username, Host: lock.Hostname, Since: lock.Timestamp, File: file}
+		}
+		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove the lock of a dead process: %w", err)
+		}
+	}
+	return nil
+}
+
+// pulumiRuns tells whether the process is a pulumi that runs. That a process with the number exists does not say so:
+// it may wait for a parent that never asks for its exit code, or be another one that got the number since.
+func pulumiRuns(pid int) bool {
+	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	if err != nil {
+		return !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
+	}
+	// pid (name) state …, and the name may hold parentheses of its own.
+	before, after, _ := strings.Cut(string(stat), "(")
+	end := strings.LastIndex(after, ")")
+	if before == "" || end < 0 {
+		return true
+	}
+	name, state := after[:end], strings.TrimSpace(after[end+1:])
+	return name == "pulumi" && !strings.HasPrefix(state, "Z") && !strings.HasPrefix(state, "X")
+}

@@ -1,0 +1,198 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/auto"
+	"github.com/pulumi/pulumi/sdk/v3/go/auto/optlist"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/apitype"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
+)
+
+// Output is one output of a stack.
+type Output struct {
+	Value  any // as encoding/json decodes it
+	Secret bool
+}
+
+// Outputs returns the outputs of the last update, in plain text. It is ErrNoStack without a stack, and empty when no
+// update got as far as the outputs.
+func (s *Stack) Outputs(ctx context.Context) (map[string]Output, error) {
+	stack, err := s.workspace(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	// The state has value and secrecy at once; `pulumi stack output` would have to be asked twice.
+	state, err := stack.Export(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read outputs of stack %q: %w", s.options.Stack, plain(err))
+	}
+	var deployment struct {
+		Resources []struct {
+			Type    string         `json:"type"`
+			Outputs map[string]any `json:"outputs"`
+		} `json:"resources"`
+	}
+	if err := json.Unmarshal(state.Deployment, &deployment); err != nil {
+		return nil, fmt.Errorf("read outputs of stack %q: %w", s.options.Stack, err)
+	}
+	outputs := map[string]Output{}
+	for _, r := range deployment.Resources {
+		if r.Type != string(resource.RootStackType) {
+			continue
+		}
+		for name, value := range r.Outputs {
+			plain, secret, err := reveal(value)
+			if err != nil {
+				return nil, fmt.Errorf("read output %q of stack %q: %w", name, s.options.Stack, err)
+			}
+			outputs[name] = Output{Value: plain, Secret: secret}
+		}
+	}
+	return outputs, nil
+}
+
+// reveal takes the wrapping off the secrets in a value.
+func reveal(v any) (plain any, secret bool, err error) {
+	switch v := v.(type) {
+	case []any:
+		for i := range v {
+			p, s, err := reveal(v[i])
+			if err != nil {
+				return nil, false, err
+			}
+			v[i], secret = p, secret || s
+		}
+	case map[string]any:
+		if v[resource.SigKey] == resource.SecretSig {
+			text, _ := v["plaintext"].(string)
+			if err := json.Unmarshal([]byte(text), &plain); err != nil {
+				return nil, false, fmt.Errorf("decode secret: %w", err)
+			}
+			plain, _, err = reveal(plain)
+			return plain, true, err
+		}
+		for key := range v {
+			p, s, err := reveal(v[key])
+			if err != nil {
+				return nil, false, err
+			}
+			v[key], secret = p, secret || s
+		}
+	}
+	return v, secret, nil
+}
+
+// Export returns the stack's state as the backend has it: JSON, with its secrets encrypted.
+func (s *Stack) Export(ctx context.Context) ([]byte, error) {
+	w, err := s.existing(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return s.export(ctx, w)
+}
+
+func (s *Stack) existing(ctx context.Context) (auto.Workspace, error) {
+	stack, err := s.workspace(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	return stack.Workspace(), nil
+}
+
+// export is the API's method without its --show-secrets.
+func (s *Stack) export(ctx context.Context, w auto.Workspace) ([]byte, error) {
+	stdout, stderr, _, err := s.command.Run(ctx, w.WorkDir(), nil, nil, nil, []string{"PULUMI_HOME=" + w.PulumiHome()},
+		"stack", "export", "--stack", s.options.Stack)
+	if err != nil {
+		return nil, fmt.Errorf("export stack %q: %w: %s", s.options.Stack, err, stderr)
+	}
+	return []byte(stdout), nil
+}
+
+// recover makes the state ready for a run whatever happened to the one before: it takes the locks of dead processes
+// away and forgets the operations that were under way when a run was killed. The providers find what such an
+// operation made by its labels, so doing it again is safe, while the engine would warn of it for ever.
+func (s *Stack) recover(ctx context.Context) error {
+	if err := s.backend.unlock(s.options.Stack); err != nil {
+		return err
+	}
+	pending, err := s.backend.pending(s.options.Stack)
+	if err != nil || !pending {
+		return err
+	}
+	w, err := s.existing(ctx)
+	if err != nil {
+		return err
+	}
+	data, err := s.export(ctx, w)
+	if err != nil {
+		return err
+	}
+	var state apitype.UntypedDeployment
+	if err := json.Unmarshal(data, &state); err != nil {
+		return fmt.Errorf("clear interrupted operations: %w", err)
+	}
+	var deployment map[string]json.RawMessage
+	if err := json.Unmarshal(state.Deployment, &deployment); err != nil {
+		return fmt.Errorf("clear interrupted operations: %w", err)
+	}
+	delete(deployment, "pending_operations")
+	if state.Deployment, err = json.Marshal(deployment); err != nil {
+		return fmt.Errorf("clear interrupted operations: %w", err)
+	}
+	if err := w.ImportStack(ctx, s.options.Stack, state); err != nil {
+		return fmt.Errorf("clear interrupted operations: %w", plain(err))
+	}
+	return nil
+}
+
+// StackInfo is one stack of the backend.
+type StackInfo struct {
+	Name       string
+	LastUpdate time.Time // zero when there was none
+	Resources  int       // those of Pulumi itself included: the stack, and one per provider
+	Updating   bool      // a run works on it now, or was killed
+}
+
+// List returns the stacks of the project, sorted by name. Of the options it needs Project, Home and BinDir.
+func List(ctx context.Context, o Options) ([]StackInfo, error) {
+	s, err := open(o)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(filepath.Join(s.home.state(), ".pulumi")); os.IsNotExist(err) {
+		return nil, nil
+	}
+	dir := filepath.Join(string(s.home), "stacks")
+	if err := s.home.prepare(dir, o); err != nil {
+		return nil, err
+	}
+	w, err := auto.NewLocalWorkspace(ctx, auto.WorkDir(dir), auto.PulumiHome(s.home.pulumi()), auto.Pulumi(s.command))
+	if err != nil {
+		return nil, fmt.Errorf("list stacks: %w", err)
+	}
+	found, err := w.ListStacks(ctx, optlist.All())
+	if err != nil {
+		return nil, fmt.Errorf("list stacks: %w", plain(err))
+	}
+	infos := []StackInfo{}
+	for _, f := range found {
+		info := StackInfo{Name: f.Name, Updating: f.UpdateInProgress}
+		if f.ResourceCount != nil {
+			info.Resources = *f.ResourceCount
+		}
+		if f.LastUpdate != "" {
+			if info.LastUpdate, err = time.Parse(time.RFC3339, f.LastUpdate); err != nil {
+				return nil, fmt.Errorf("list stacks: last update of %q: %w", f.Name, err)
+			}
+		}
+		infos = append(infos, info)
+	}
+	return infos, nil
+}
