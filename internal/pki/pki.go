@@ -194,6 +194,22 @@ func (p Pair) RenewAt() (time.Time, error) {
 	return cert.NotAfter.Add(-cert.NotAfter.Sub(cert.NotBefore) / 3), nil
 }
 
+// IssuedBy returns nil when the certificate was signed by the authority ca (PEM).
+func (p Pair) IssuedBy(ca string) error {
+	issuer, err := Pair{Cert: ca}.certificate()
+	if err != nil {
+		return fmt.Errorf("read authority: %w", err)
+	}
+	cert, err := p.certificate()
+	if err != nil {
+		return err
+	}
+	if err := cert.CheckSignatureFrom(issuer); err != nil {
+		return fmt.Errorf("certificate of %q is not by %q: %w", cert.Subject.CommonName, issuer.Subject.CommonName, err)
+	}
+	return nil
+}
+
 func (p Pair) certificate() (*x509.Certificate, error) {
 	der, err := decode(blockCertificate, p.Cert)
 	if err != nil {

@@ -228,6 +228,25 @@ func TestRenewAt(t *testing.T) {
 	}
 }
 
+func TestIssuedBy(t *testing.T) {
+	t.Parallel()
+	ca, other := authority(t, "alpha"), authority(t, "beta")
+	pair, err := ca.Issue(pki.Profile{CommonName: "data-1"}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := pair.IssuedBy(ca.Cert); err != nil {
+		t.Errorf("by its own authority: %v", err)
+	}
+	err = pair.IssuedBy(other.Cert)
+	if want := `certificate of "data-1" is not by "devctl beta": `; err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("by another authority: %v, want %s", err, want)
+	}
+	if err := pair.IssuedBy(""); err == nil || err.Error() != "read authority: no PEM block, want a CERTIFICATE" {
+		t.Errorf("by nobody: %v", err)
+	}
+}
+
 func TestStoreAndLoad(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "pki")
