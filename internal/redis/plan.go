@@ -188,7 +188,7 @@ func (p *picture) forget() []step {
 			}
 			steps = append(steps, step{
 				m.Address, command{"CLUSTER", "FORGET", n.id},
-				fmt.Sprintf("forget %.8s, which was at %s before", n.id, p.at(p.addressOf(n.id))),
+				fmt.Sprintf("forget %.8s, whose place was taken (%s)", n.id, p.at(p.addressOf(n.id))),
 			})
 		}
 	}

@@ -224,7 +224,7 @@ func TestStatus(t *testing.T) {
 			return m
 		}, "fail", []string{
 			"data-2 (198.18.0.102:7102) gives no answer: connection refused",
-			"shard 2 (slots 8192-16383): its primary data-2 (198.18.0.102:7102) is gone, and no replica of it answers; its keys are out of reach until one of its members returns",
+			"shard 2 (slots 8192-16383): its primary data-2 (198.18.0.102:7102) is gone, and no replica of it answers; its keys are out of reach until data-2 (198.18.0.102:7102) returns",
 		}},
 		{"starting", func(m []Member, seen map[string]observation) []Member {
 			o := seen[m[0].Address]

@@ -3,6 +3,7 @@ package redis
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"devctl/internal/api"
 )
@@ -148,18 +149,30 @@ func (p *picture) shardProblems() []string {
 			continue
 		}
 		what := fmt.Sprintf("shard %d (slots %s): its primary %s is gone", shard, formatSlots(owner.slots), p.at(owner.address))
-		followers := p.followers(owner.id)
+		followers, silent := p.followers(owner.id), p.silentMembers(shard)
 		switch {
 		case len(followers) > 0 && alive*2 > len(owners):
 			what += fmt.Sprintf("; %s is about to take over", followers[0])
 		case len(followers) > 0:
 			what += fmt.Sprintf("; %s can take over once a majority of the primaries is back (%d of %d answer)", followers[0], alive, len(owners))
-		case p.replaced(owner.id):
-			what += " and came back empty, and no replica of it is left; its keys are lost, and its slots stay closed until a person decides"
+		case len(silent) > 0:
+			what += fmt.Sprintf(", and no replica of it answers; its keys are out of reach until %s returns", strings.Join(silent, " or "))
 		default:
-			what += ", and no replica of it answers; its keys are out of reach until one of its members returns"
+			what = fmt.Sprintf("shard %d (slots %s): all its members came back empty; its keys are lost, and its slots stay closed until a person decides",
+				shard, formatSlots(owner.slots))
 		}
 		out = append(out, what)
+	}
+	return out
+}
+
+// silentMembers names the members of a shard that give no answer.
+func (p *picture) silentMembers(shard int) []string {
+	var out []string
+	for _, m := range p.shard(shard) {
+		if _, ok := p.answers(m); !ok {
+			out = append(out, m.String())
+		}
 	}
 	return out
 }
