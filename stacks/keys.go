@@ -50,7 +50,7 @@ const (
 	wantMachine = "the name of one of the provider's machine types"
 )
 
-// keys describes every key, each mapping before what is in it. It is a function because checks refer back to it.
+// keys describes every key of a spec, each mapping before what is in it.
 func keys() []key {
 	return []key{
 		{path: "devctl:provider", required: true, example: ProviderLocal,

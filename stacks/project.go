@@ -170,8 +170,11 @@ func (p *Project) Overlaps(s *Spec) []Problem {
 	taken := []netip.Prefix{own}
 	var overlapping []*Spec
 	for _, name := range names {
+		if name == s.Stack {
+			continue
+		}
 		other, err := p.Load(name)
-		if name == s.Stack || err != nil || other.Provider != ProviderLocal {
+		if err != nil || other.Provider != ProviderLocal {
 			continue
 		}
 		taken = append(taken, other.plan().Prefix)

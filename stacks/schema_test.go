@@ -37,11 +37,11 @@ func TestSchemaAgreesWithParse(t *testing.T) {
 	t.Parallel()
 	schema := compileSchema(t)
 	for _, tt := range badSpecs() {
+		if !tt.schema {
+			continue // only Parse can tell
+		}
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			if !tt.schema {
-				return // only Parse can tell; TestParseReportsProblems has it
-			}
 			if err := schema.Validate(toJSON(t, decodeYAML(t, tt.file))); err == nil {
 				t.Errorf("the schema accepts what Parse refuses:\n%s", tt.file)
 			}
