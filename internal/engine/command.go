@@ -3,7 +3,6 @@ package engine
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -65,6 +64,9 @@ func (c *command) Run(ctx context.Context, dir string, stdin io.Reader, stdouts,
 	err := cmd.Wait()
 	close(done)
 	<-watched
+	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		fmt.Fprintf(&stderr, "\nerror: pulumi was ended by a signal (%s); run the command again", status.Signal())
+	}
 	return stdout.String(), stderr.String(), cmd.ProcessState.ExitCode(), err
 }
 
@@ -105,14 +107,4 @@ func (c *command) answer(args []string) (stdout string, known bool) {
 		return "[]", true
 	}
 	return "", false
-}
-
-// exitedBySignal tells whether the process was ended by a signal, not by itself.
-func exitedBySignal(err error) bool {
-	var exit *exec.ExitError
-	if !errors.As(err, &exit) {
-		return false
-	}
-	status, ok := exit.Sys().(syscall.WaitStatus)
-	return ok && status.Signaled()
 }

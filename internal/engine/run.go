@@ -16,7 +16,7 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/auto/optup"
 )
 
-// operation is one of the Automation API's methods, with the options that all of them share already decided.
+// runFunc is one of the Automation API's methods, with the options that all of them share already decided.
 type runFunc func(ctx context.Context, stack *auto.Stack, stream chan<- events.EngineEvent, log io.Writer) error
 
 // Preview tells what Up would do. Every resource is a planned event with its differences. A stack that does not
@@ -156,11 +156,7 @@ func (s *Stack) failure(ctx context.Context, op string, err error, t *translator
 	}
 	failures := slices.Concat(t.failures, t.unsaid())
 	if len(failures) == 0 {
-		said := plain(err).Error()
-		if exitedBySignal(err) {
-			said = "pulumi was killed; run the command again"
-		}
-		failures = []Failure{{Message: said}}
+		failures = []Failure{{Message: plain(err).Error()}}
 	}
 	return &FailedError{Op: op, Failures: failures, Dir: dir}
 }

@@ -3,6 +3,7 @@ package engine
 import (
 	"encoding/json"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -195,14 +196,13 @@ func urnName(urn string) string {
 	return resource.URN(urn).Name()
 }
 
-// message is the text of a diagnostic without colours and without the words that the engine and the provider's gRPC
-// put around every error.
+// wrapping is what the engine, the SDK and gRPC put around every error.
+var wrapping = regexp.MustCompile(`^(error: |warning: |rpc error: code = \w+ desc = |an unhandled error occurred: |program failed: |\d+ errors? occurred:\s*\* |\s+)+`)
+
+// message is the text of a diagnostic without colours and without that wrapping.
 func message(d apitype.DiagnosticEvent) string {
-	text := strings.TrimSpace(colors.Never.Colorize(d.Message))
-	for _, noise := range []string{"error: ", "warning: ", "rpc error: code = Unknown desc = ", "1 error occurred:\n\t* ", "an unhandled error occurred: program failed: \n"} {
-		text = strings.ReplaceAll(text, noise, "")
-	}
-	return strings.TrimSpace(text)
+	text := wrapping.ReplaceAllString(colors.Never.Colorize(d.Message), "")
+	return strings.TrimSpace(strings.ReplaceAll(text, "\n\t* ", "; "))
 }
 
 // found is what a refresh saw of one resource: gone, different or the same.
@@ -315,12 +315,11 @@ func lookup(in map[string]any, path resource.PropertyPath) (any, bool) {
 	return v, true
 }
 
+// text is a value for people: strings as they are, all else as JSON.
 func text(v any) string {
+	v = masked(v)
 	switch v := v.(type) {
 	case string:
-		if v == unknownSentinel {
-			return "[unknown]"
-		}
 		return v
 	case nil:
 		return ""
@@ -329,5 +328,31 @@ func text(v any) string {
 	if err != nil {
 		return "[unreadable]"
 	}
-	return strings.ReplaceAll(string(data), unknownSentinel, "[unknown]")
+	return string(data)
+}
+
+// masked puts words in the place of what the engine marks as secret or not known yet.
+func masked(v any) any {
+	switch v := v.(type) {
+	case string:
+		if v == unknownSentinel {
+			return "[unknown]"
+		}
+	case []any:
+		out := make([]any, len(v))
+		for i := range v {
+			out[i] = masked(v[i])
+		}
+		return out
+	case map[string]any:
+		if v[resource.SigKey] == resource.SecretSig {
+			return "[secret]"
+		}
+		out := map[string]any{}
+		for key := range v {
+			out[key] = masked(v[key])
+		}
+		return out
+	}
+	return v
 }
