@@ -38,7 +38,7 @@ func placeRedis(d api.Deployment, current []api.Assignment) []member {
 	p.trim()
 	p.useIdle()
 	slices.SortFunc(p.members, func(a, b member) int {
-		return cmp.Or(cmp.Compare(a.shard, b.shard), compareNames(a.node, b.node))
+		return cmp.Or(cmp.Compare(a.shard, b.shard), CompareNames(a.node, b.node))
 	})
 	return p.members
 }
@@ -223,13 +223,13 @@ func placeBalancers(d api.Deployment, current []api.Assignment) []api.Identity {
 		}
 	})
 	chosen := workers[:max(0, min(d.Balancer.Instances, len(workers)))]
-	slices.SortFunc(chosen, func(a, b api.Identity) int { return compareNames(a.Name, b.Name) })
+	slices.SortFunc(chosen, func(a, b api.Identity) int { return CompareNames(a.Name, b.Name) })
 	return chosen
 }
 
 // group returns the nodes of a role in slot order.
 func group(nodes []api.Identity, role api.Role) []api.Identity {
 	out := slices.DeleteFunc(slices.Clone(nodes), func(n api.Identity) bool { return n.Role != role })
-	slices.SortFunc(out, func(a, b api.Identity) int { return compareNames(a.Name, b.Name) })
+	slices.SortFunc(out, func(a, b api.Identity) int { return CompareNames(a.Name, b.Name) })
 	return out
 }

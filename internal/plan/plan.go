@@ -173,11 +173,11 @@ func difference(old, changed api.Assignment) string {
 }
 
 func compareAssignments(a, b api.Assignment) int {
-	return cmp.Or(cmp.Compare(a.Shard, b.Shard), compareNames(a.Node, b.Node), cmp.Compare(a.Unit, b.Unit))
+	return cmp.Or(cmp.Compare(a.Shard, b.Shard), CompareNames(a.Node, b.Node), cmp.Compare(a.Unit, b.Unit))
 }
 
-// compareNames orders node names as people count: data-2 before data-10.
-func compareNames(a, b string) int {
+// CompareNames orders node names as people count: data-2 before data-10.
+func CompareNames(a, b string) int {
 	prefix := func(s string) string { return strings.TrimRight(s, "0123456789") }
 	pa, pb := prefix(a), prefix(b)
 	if pa != pb {

@@ -59,9 +59,9 @@ func layout(assignments []api.Assignment) []string {
 	for node, units := range shards {
 		out = append(out, node+": "+strings.Join(units, " "))
 	}
-	slices.SortFunc(out, compareNames)
+	slices.SortFunc(out, CompareNames)
 	slices.SortStableFunc(out, func(a, b string) int {
-		return compareNames(strings.SplitN(a, ":", 2)[0], strings.SplitN(b, ":", 2)[0])
+		return CompareNames(strings.SplitN(a, ":", 2)[0], strings.SplitN(b, ":", 2)[0])
 	})
 	return out
 }
@@ -332,7 +332,7 @@ func TestHashCoversEverything(t *testing.T) {
 func TestCompareNames(t *testing.T) {
 	t.Parallel()
 	names := []string{"worker-1", "data-10", "data-2", "data-1", "data", "data-002"}
-	slices.SortFunc(names, compareNames)
+	slices.SortFunc(names, CompareNames)
 	want := []string{"data", "data-1", "data-002", "data-2", "data-10", "worker-1"}
 	if diff := cmp.Diff(want, names); diff != "" {
 		t.Error(diff)

@@ -1,0 +1,140 @@
+package controller
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"devctl/internal/api"
+	"devctl/internal/discovery"
+	"devctl/internal/plan"
+)
+
+// etcdTimeout bounds one read or write of etcd.
+const etcdTimeout = 3 * time.Second
+
+// state is everything the controller knows, read at one revision.
+type state struct {
+	deployment  *api.Deployment // nil before the first
+	deployed    string          // revision of the deployment
+	nodes       []api.NodeRecord
+	assignments []api.Assignment
+	units       map[string]map[string]api.UnitStatus // by node, then unit
+	redis       api.RedisStatus
+	told        told
+}
+
+// read asks etcd for the whole state, with the consent of a quorum. An error means that nothing is known, and so
+// that nothing may be changed.
+func (c *controller) read(ctx context.Context) (state, error) {
+	ctx, cancel := context.WithTimeout(ctx, etcdTimeout)
+	defer cancel()
+	resp, err := c.etcd.Txn(ctx).Then(
+		clientv3.OpGet(discovery.DeploymentKey),
+		clientv3.OpGet(discovery.NodesPrefix, clientv3.WithPrefix()),
+		clientv3.OpGet(discovery.AssignmentsPrefix, clientv3.WithPrefix()),
+		clientv3.OpGet(discovery.ObservedPrefix, clientv3.WithPrefix()),
+		clientv3.OpGet(discovery.RedisKey),
+		clientv3.OpGet(discovery.ToldKey),
+	).Commit()
+	if err != nil {
+		return state{}, fmt.Errorf("read the cluster's state: %w", err)
+	}
+	kvs := func(i int) []*mvccpb.KeyValue { return resp.Responses[i].GetResponseRange().Kvs }
+
+	s := state{redis: api.RedisStatus{State: "none"}}
+	if err := decodeOne(kvs(0), &s.deployment); err != nil {
+		return state{}, err
+	}
+	if s.deployment != nil {
+		s.deployed = revisionOf(*s.deployment)
+	}
+	records := map[string][]byte{}
+	for _, kv := range kvs(1) {
+		records[string(kv.Key[len(discovery.NodesPrefix):])] = kv.Value
+	}
+	s.nodes = discovery.ParseNodes(records)
+	for _, kv := range kvs(2) {
+		var a api.Assignment
+		if err := json.Unmarshal(kv.Value, &a); err != nil {
+			return state{}, fmt.Errorf("decode %s: %w", kv.Key, err)
+		}
+		if discovery.AssignmentKey(a.Node, a.Unit) != string(kv.Key) {
+			return state{}, fmt.Errorf("%s is about %s on %s", kv.Key, a.Unit, a.Node)
+		}
+		s.assignments = append(s.assignments, a)
+	}
+	s.units = observedUnits(s.nodes, kvs(3))
+	if err := decodeOne(kvs(4), &s.redis); err != nil {
+		return state{}, err
+	}
+	return s, decodeOne(kvs(5), &s.told)
+}
+
+func decodeOne(kvs []*mvccpb.KeyValue, into any) error {
+	if len(kvs) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(kvs[0].Value, into); err != nil {
+		return fmt.Errorf("decode %s: %w", kvs[0].Key, err)
+	}
+	return nil
+}
+
+// observedUnits puts together what heartbeats say about all units of live nodes and what the agents report,
+// sooner, about the assigned ones. A report that does not parse counts for nothing.
+func observedUnits(nodes []api.NodeRecord, reports []*mvccpb.KeyValue) map[string]map[string]api.UnitStatus {
+	out := map[string]map[string]api.UnitStatus{}
+	for _, n := range nodes {
+		out[n.Name] = map[string]api.UnitStatus{}
+		for _, u := range n.Units {
+			out[n.Name][u.Name] = u
+		}
+	}
+	for _, kv := range reports {
+		node, unit, ok := strings.Cut(string(kv.Key[len(discovery.ObservedPrefix):]), "/")
+		var u api.UnitStatus
+		if ok && out[node] != nil && json.Unmarshal(kv.Value, &u) == nil && u.Name == unit {
+			out[node][unit] = u
+		}
+	}
+	return out
+}
+
+// node returns the record of a live node.
+func (s state) node(name string) (api.NodeRecord, bool) {
+	for _, n := range s.nodes {
+		if n.Name == name {
+			return n, true
+		}
+	}
+	return api.NodeRecord{}, false
+}
+
+// holders are the live nodes that hold the endpoint's address.
+func (s state) holders() []string {
+	var out []string
+	for _, n := range s.nodes {
+		if n.HoldsEndpoint {
+			out = append(out, n.Name)
+		}
+	}
+	return out
+}
+
+// observed is the state as the planner needs it.
+func (s state) observed() plan.Observed {
+	o := plan.Observed{Live: map[string]bool{}, Units: s.units, RedisHealthy: len(s.redisProblems()) == 0}
+	for _, n := range s.nodes {
+		o.Live[n.Name] = true
+	}
+	if holders := s.holders(); len(holders) == 1 {
+		o.Holder = holders[0]
+	}
+	return o
+}

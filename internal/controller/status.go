@@ -1,0 +1,237 @@
+package controller
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"devctl/internal/api"
+	"devctl/internal/plan"
+	"devctl/units"
+)
+
+// Node states.
+const (
+	nodeReady    = "ready"
+	nodeDegraded = "degraded"
+)
+
+// status judges the state: what is live, what is wrong with it, and whether everything desired runs. It knows
+// nothing of etcd's members.
+func (s state) status(stack string, now time.Time) api.Status {
+	st := api.Status{Stack: stack, Deployed: s.deployed, Problems: []string{}, Nodes: []api.NodeStatus{}, Redis: s.redis}
+	for _, n := range s.nodes {
+		st.Nodes = append(st.Nodes, nodeStatus(n, s.units[n.Name]))
+	}
+	slices.SortFunc(st.Nodes, func(a, b api.NodeStatus) int {
+		rank := func(r api.Role) int { return slices.Index(api.Roles(), r) }
+		return cmp.Or(cmp.Compare(rank(a.Role), rank(b.Role)), plan.CompareNames(a.Name, b.Name))
+	})
+	problem := func(some ...string) { st.Problems = append(st.Problems, some...) }
+	if s.deployment == nil {
+		problem("nothing is deployed yet")
+		st.Problems = append(st.Problems, s.unitProblems()...)
+		return st
+	}
+	d := *s.deployment
+	st.Endpoint = api.EndpointStatus{
+		Address: d.Endpoint.Address, Port: d.Balancer.Port,
+		StatsURL: fmt.Sprintf("http://%s/stats", net.JoinHostPort(d.Endpoint.Address, strconv.Itoa(d.Balancer.StatsPort))),
+	}
+	if holders := s.holders(); len(holders) == 1 {
+		st.Endpoint.Holder = holders[0]
+	}
+	missing := s.missing(now)
+	running := slices.Concat(s.assignmentProblems(), s.redisProblems(), s.balancerProblems(), s.endpointProblems())
+	problem(missing...)
+	problem(s.unitProblems()...)
+	problem(running...)
+	ops := plan.Assignments(d, s.assignments)
+	if len(ops) > 0 {
+		problem(fmt.Sprintf("the deployment is being carried out: %d changes are left", len(ops)))
+	}
+	st.Healthy = len(st.Problems) == 0
+	st.Settled = len(ops) == 0 && len(running) == 0 && !slices.ContainsFunc(s.assignments, func(a api.Assignment) bool { return !s.observed().Done(a) })
+	return st
+}
+
+func nodeStatus(n api.NodeRecord, observed map[string]api.UnitStatus) api.NodeStatus {
+	out := api.NodeStatus{
+		Name: n.Name, ID: n.ID, Role: n.Role, Zone: n.Zone, Address: n.Address,
+		State: nodeReady, LastHeartbeat: n.LastHeartbeat, Units: []api.UnitStatus{},
+	}
+	for _, u := range observed {
+		out.Units = append(out.Units, u)
+		if !u.Ready() {
+			out.State = nodeDegraded
+		}
+	}
+	slices.SortFunc(out.Units, func(a, b api.UnitStatus) int { return cmp.Compare(a.Name, b.Name) })
+	return out
+}
+
+// missing are the nodes that are expected and do not beat.
+func (s state) missing(now time.Time) []string {
+	var out []string
+	for _, n := range slices.SortedFunc(slices.Values(s.deployment.Nodes), func(a, b api.Identity) int { return plan.CompareNames(a.Name, b.Name) }) {
+		if _, live := s.node(n.Name); live {
+			continue
+		}
+		t, known := s.told.Nodes[n.Name]
+		switch {
+		case !known:
+			out = append(out, n.Name+" has not joined yet")
+		case t.Silent.IsZero(): // it went just now
+			out = append(out, n.Name+" does not beat any more")
+		default:
+			out = append(out, fmt.Sprintf("%s has been silent for %s", n.Name, now.Sub(t.Silent).Round(time.Second)))
+		}
+	}
+	return out
+}
+
+// unitProblems are the units on live nodes that do not work.
+func (s state) unitProblems() []string {
+	var out []string
+	for _, n := range s.nodes {
+		for _, u := range nodeStatus(n, s.units[n.Name]).Units {
+			if !u.Ready() {
+				out = append(out, fmt.Sprintf("%s on %s is %s%s", u.Name, n.Name, cmp.Or(u.Active, "unknown"), because(u.Message)))
+			}
+		}
+	}
+	return out
+}
+
+// because appends a message of several lines to a sentence.
+func because(message string) string {
+	if message = strings.TrimSpace(message); message == "" {
+		return ""
+	}
+	return ": " + strings.Join(strings.Split(message, "\n"), "; ")
+}
+
+// assignmentProblems are the assigned units on live nodes that their agent has not (yet) made what they should be.
+func (s state) assignmentProblems() []string {
+	var out []string
+	for _, a := range s.assignments {
+		u, known := s.units[a.Node][a.Unit]
+		_, live := s.node(a.Node)
+		switch {
+		case !live: // the node itself is a problem
+		case !known:
+			out = append(out, fmt.Sprintf("%s on %s has not been started yet", a.Unit, a.Node))
+		case u.Ready() && u.Hash != a.Hash:
+			out = append(out, fmt.Sprintf("%s on %s still runs as it was before the last change%s", a.Unit, a.Node, because(u.Message)))
+		}
+	}
+	return out
+}
+
+// redisProblems are what keeps the Redis Cluster from serving every slot with every replica in sync.
+func (s state) redisProblems() []string {
+	members := 0
+	for _, a := range s.assignments {
+		if a.Shard > 0 {
+			members++
+		}
+	}
+	switch r := s.redis; {
+	case s.deployment == nil || s.deployment.Redis.Shards == 0:
+		return nil
+	case len(r.Problems) > 0:
+		return r.Problems
+	case r.State == "none" && members == 0:
+		return []string{"Redis has no members yet"}
+	case r.State != "ok":
+		return []string{fmt.Sprintf("the Redis Cluster is not whole: state %s, %d of %d slots served", r.State, r.SlotsAssigned, redisSlots)}
+	case r.Primaries != s.deployment.Redis.Shards || r.Replicas < members-r.Primaries:
+		return []string{fmt.Sprintf("Redis has %d of %d primaries, and %d of %d replicas in sync",
+			r.Primaries, s.deployment.Redis.Shards, r.Replicas, members-s.deployment.Redis.Shards)}
+	}
+	return nil
+}
+
+// redisSlots is the number of hash slots of any Redis Cluster.
+const redisSlots = 16384
+
+// balancers are the nodes that are assigned HAProxy.
+func (s state) balancers() []string {
+	var out []string
+	for _, a := range s.assignments {
+		if a.Unit == units.HAProxy("").Name {
+			out = append(out, a.Node)
+		}
+	}
+	slices.SortFunc(out, plan.CompareNames)
+	return out
+}
+
+// balancerProblems are the load balancers that do not reach every primary.
+func (s state) balancerProblems() []string {
+	var out []string
+	if len(s.balancers()) == 0 && s.deployment.Balancer.Instances > 0 {
+		out = append(out, "no load balancer is assigned to a worker yet")
+	}
+	for _, name := range s.balancers() {
+		n, live := s.node(name)
+		if !live {
+			continue
+		}
+		want := s.deployment.Redis.Shards
+		switch lb := n.LoadBalancer; {
+		case lb == nil:
+			out = append(out, fmt.Sprintf("HAProxy on %s does not answer", name))
+		case lb.Up < want:
+			out = append(out, fmt.Sprintf("HAProxy on %s reaches %d of %d primaries", name, lb.Up, want))
+		}
+	}
+	return out
+}
+
+// endpointProblems says when not exactly one node holds the endpoint.
+func (s state) endpointProblems() []string {
+	if s.deployment.Endpoint.Address == "" || s.deployment.Balancer.Instances == 0 {
+		return nil
+	}
+	switch holders := s.holders(); len(holders) {
+	case 0:
+		return []string{fmt.Sprintf("nobody holds the endpoint's address %s", s.deployment.Endpoint.Address)}
+	case 1:
+		return nil
+	default:
+		return []string{fmt.Sprintf("%s hold the endpoint's address %s at the same time", strings.Join(holders, " and "), s.deployment.Endpoint.Address)}
+	}
+}
+
+// addEtcd completes a status with what etcd's members say.
+func (c *controller) addEtcd(ctx context.Context, st *api.Status) error {
+	members, err := c.members(ctx)
+	if err != nil {
+		return err
+	}
+	st.Etcd.Members = len(members)
+	for _, m := range members {
+		switch {
+		case m.healthy:
+			st.Etcd.Healthy++
+		case m.learner:
+			st.Problems = append(st.Problems, fmt.Sprintf("etcd member %s is still learning", m.name))
+		default:
+			st.Problems = append(st.Problems, fmt.Sprintf("etcd member %s does not serve", m.name))
+		}
+		if m.leader {
+			st.Etcd.Leader = m.name
+		}
+	}
+	if missing := len(c.mains) - len(members); missing > 0 {
+		st.Problems = append(st.Problems, fmt.Sprintf("etcd has %d members, and %d main nodes are expected", len(members), len(c.mains)))
+	}
+	st.Healthy = len(st.Problems) == 0
+	return nil
+}
