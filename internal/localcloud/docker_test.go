@@ -4,13 +4,11 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
-	"testing/fstest"
 	"time"
 
-	"devctl/images"
 	"devctl/internal/api"
+	"devctl/internal/localcloud/localcloudtest"
 )
 
 // The tests below talk to the real Docker engine: without one they fail, and say so.
@@ -50,20 +48,6 @@ const (
 		`"[Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo the reason why; exit 1'\n[Install]\nWantedBy=multi-user.target\n"}]}}`
 )
 
-// testSet is the real base and node image and an artifacts volume of our own: one service that says a word, and a
-// daemon that does nothing.
-var testSet = sync.OnceValues(func() (*images.Set, error) {
-	set, err := images.Load(fstest.MapFS{"etcd": {}, "etcdctl": {}, images.DaemonBinary: {Data: []byte("#!/bin/sh\n")}})
-	if err != nil {
-		return nil, err
-	}
-	files := []images.File{{Name: "Containerfile", Mode: 0o644, Data: []byte("ARG BASE\nFROM ${BASE}\nENTRYPOINT [\"/bin/echo\"]\n")}}
-	hash := images.Hash(set.Base.Ref, files)
-	set.Services = []images.Image{{Name: "lctest", Ref: "localhost/devctl-lctest/echo:" + hash, Files: files}}
-	set.Store = "lctest-artifacts-" + images.Hash(hash+set.Node.Ref, []images.File{set.Daemon})
-	return set, nil
-})
-
 // connect returns the cloud, with the test's stacks gone now and after the test.
 func connect(t *testing.T, stacks ...testStack) *Cloud {
 	t.Helper()
@@ -94,7 +78,7 @@ func connect(t *testing.T, stacks ...testStack) *Cloud {
 // group is a desired group of n data nodes on a network that exists.
 func group(t *testing.T, c *Cloud, s testStack, role api.Role, n int) Group {
 	t.Helper()
-	set, err := testSet()
+	set, err := localcloudtest.Set()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +148,10 @@ func TestNodeBoots(t *testing.T) {
 			t.Errorf("%s prints %q, want %q", command, got, want)
 		}
 	}
-	set, _ := testSet()
+	set, err := localcloudtest.Set()
+	if err != nil {
+		t.Fatal(err)
+	}
 	run := "podman run --rm --pull=never --network=host --cgroups=disabled " + set.Services[0].Ref + " served"
 	if got := on(t, c, n, run); got != "served" {
 		t.Errorf("a container from the image store prints %q, want served", got)

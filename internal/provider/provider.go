@@ -8,12 +8,14 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 
 	p "github.com/pulumi/pulumi-go-provider"
 	"github.com/pulumi/pulumi-go-provider/infer"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/util/rpcutil"
 	rpc "github.com/pulumi/pulumi/sdk/v3/proto/go"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/emptypb"
 
 	"devctl/images"
 	"devctl/internal/localcloud"
@@ -45,8 +47,8 @@ func New(o Options) (p.Provider, error) {
 	return provider, nil
 }
 
-// Serve serves the provider on a port of 127.0.0.1 until ctx ends. It returns once it listens; Pulumi finds it by
-// PULUMI_DEBUG_PROVIDERS=devctl:PORT.
+// Serve serves the provider on a port of 127.0.0.1 until ctx ends, to one run of the engine at a time. It returns once it
+// listens; Pulumi finds it by PULUMI_DEBUG_PROVIDERS=devctl:PORT.
 func Serve(ctx context.Context, o Options) (port int, err error) {
 	provider, err := New(o)
 	if err != nil {
@@ -58,7 +60,8 @@ func Serve(ctx context.Context, o Options) (port int, err error) {
 	}
 	stop := make(chan bool)
 	handle, err := rpcutil.ServeWithOptions(rpcutil.ServeOptions{
-		Cancel: stop,
+		Cancel:  stop,
+		Options: []grpc.ServerOption{grpc.UnaryInterceptor(new(run).intercept)},
 		Init: func(s *grpc.Server) error {
 			rpc.RegisterResourceProviderServer(s, server)
 			return nil
@@ -76,6 +79,37 @@ func Serve(ctx context.Context, o Options) (port int, err error) {
 		}
 	}()
 	return handle.Port, nil
+}
+
+// run lets the provider outlive the engine. Every run of the engine ends with a call of Cancel, which the provider takes
+// as its own end; here it ends the calls of that run, and the next run finds the provider as new.
+type run struct {
+	mu     sync.Mutex
+	ctx    context.Context
+	cancel context.CancelFunc
+}
+
+// intercept handles Cancel, and binds every other call to the run it belongs to.
+func (r *run) intercept(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	r.mu.Lock()
+	if info.FullMethod == rpc.ResourceProvider_Cancel_FullMethodName {
+		if r.cancel != nil {
+			r.cancel()
+		}
+		r.ctx, r.cancel = nil, nil
+		r.mu.Unlock()
+		return &emptypb.Empty{}, nil
+	}
+	if r.ctx == nil {
+		r.ctx, r.cancel = context.WithCancel(context.Background())
+	}
+	current := r.ctx
+	r.mu.Unlock()
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(current, cancel)()
+	return handler(ctx, req)
 }
 
 // pulumiVersion makes a version that Pulumi can parse.
