@@ -242,6 +242,7 @@ func TestStatus(t *testing.T) {
 			return m
 		}, "fail", []string{
 			"data-1 (198.18.0.101:7101) and data-2 (198.18.0.102:7102) own slots but belong to different clusters; nothing is changed",
+			"data-2 (198.18.0.102:7101) is not in sync with data-1 (198.18.0.101:7101) yet",
 		}},
 		{"keys of its own", func(m []Member, seen map[string]observation) []Member {
 			self := node{id: "x", self: true, primary: true}

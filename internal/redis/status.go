@@ -90,10 +90,20 @@ func (p *picture) shardStatus(shard int) (s api.ShardStatus, alive bool) {
 	return s, !ok || owner.alive
 }
 
-// inSync tells whether the member is a replica of a living primary that has caught up.
+// inSync tells whether the member is a replica that could take over: its primary lives, it has caught up, and
+// every primary knows whom it replicates, without which it would get no vote.
 func (p *picture) inSync(m Member, of primary) bool {
 	o, ok := p.answers(m)
-	return ok && of.alive && !o.self.primary && o.self.primaryID == of.id && o.linkUp
+	if !ok || !of.alive || o.self.primary || o.self.primaryID != of.id || !o.linkUp {
+		return false
+	}
+	for _, voter := range p.seen {
+		known := slices.ContainsFunc(voter.nodes, func(n node) bool { return n.id == o.self.id && n.primaryID == of.id })
+		if len(voter.self.slots) > 0 && !known {
+			return false
+		}
+	}
+	return true
 }
 
 // memberProblems are members that do not do their part.
