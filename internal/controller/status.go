@@ -53,7 +53,7 @@ func (s state) status(stack string, now time.Time) api.Status {
 	problem(running...)
 	ops := plan.Assignments(d, s.assignments)
 	if len(ops) > 0 {
-		problem(fmt.Sprintf("the deployment is being carried out: %d changes are left", len(ops)))
+		problem(fmt.Sprintf("the deployment is being carried out, changes left: %d", len(ops)))
 	}
 	st.Healthy = len(st.Problems) == 0
 	st.Settled = len(ops) == 0 && len(running) == 0 && !slices.ContainsFunc(s.assignments, func(a api.Assignment) bool { return !s.observed().Done(a) })

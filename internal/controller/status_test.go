@@ -1,0 +1,229 @@
+package controller
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"devctl/internal/api"
+	"devctl/internal/plan"
+)
+
+var noon = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+
+// wholeState is a stack on which everything runs and everything has been told.
+func wholeState() state {
+	d := testDeployment(2, 3)
+	s := state{deployment: &d, deployed: revisionOf(d), units: map[string]map[string]api.UnitStatus{}}
+	for _, op := range plan.Assignments(d, nil) {
+		s.assignments = append(s.assignments, op.Assignment)
+	}
+	for _, n := range d.Nodes {
+		r := api.NodeRecord{Identity: n, ID: "machine-of-" + n.Name, LastHeartbeat: noon, HoldsEndpoint: n.Name == "worker-1"}
+		if n.Role == api.RoleWorker {
+			r.LoadBalancer = &api.LoadBalancer{Backends: 3, Up: 3}
+		}
+		s.nodes = append(s.nodes, r)
+		s.units[n.Name] = map[string]api.UnitStatus{"devctl-agent.service": {Name: "devctl-agent.service", Active: "active"}}
+	}
+	for _, a := range s.assignments {
+		s.units[a.Node][a.Unit] = api.UnitStatus{Name: a.Unit, Active: "active", Sub: "running", Hash: a.Hash}
+	}
+	s.redis = api.RedisStatus{State: "ok", SlotsAssigned: redisSlots, Primaries: 3, Replicas: 3}
+	_, s.told = narrate(s, s.status(testStack, noon), nil, noon)
+	s.told.Deployed = s.deployed
+	return s
+}
+
+func (s *state) record(name string) *api.NodeRecord {
+	for i := range s.nodes {
+		if s.nodes[i].Name == name {
+			return &s.nodes[i]
+		}
+	}
+	return nil
+}
+
+func (s *state) lose(name string) {
+	var left []api.NodeRecord
+	for _, n := range s.nodes {
+		if n.Name != name {
+			left = append(left, n)
+		}
+	}
+	s.nodes = left
+	delete(s.units, name)
+}
+
+// TestWhatIsWrongAndWhatIsTold breaks a whole stack in one way after the other.
+func TestWhatIsWrongAndWhatIsTold(t *testing.T) {
+	t.Parallel()
+	cases := map[string]struct {
+		breaks   func(*state)
+		problems []string
+		events   []string // level: message
+		settled  bool
+	}{
+		"nothing": {breaks: func(*state) {}, settled: true},
+		"a main node is gone": {
+			breaks:   func(s *state) { s.lose("main-1") },
+			problems: []string{"main-1 does not beat any more"},
+			events:   []string{"warning: main-1 stopped beating (last heartbeat 11:59:48 UTC)"},
+			settled:  true,
+		},
+		"a data node has been gone for a while": {
+			breaks: func(s *state) {
+				s.lose("data-2")
+				s.told.Nodes["data-2"] = toldNode{ID: "machine-of-data-2", Silent: noon.Add(-90 * time.Second)}
+			},
+			problems: []string{"data-2 has been silent for 1m30s"},
+		},
+		"a node never came": {
+			breaks: func(s *state) {
+				s.lose("data-2")
+				delete(s.told.Nodes, "data-2")
+			},
+			problems: []string{"data-2 has not joined yet"},
+		},
+		"a node is back": {
+			breaks: func(s *state) {
+				s.told.Nodes["data-2"] = toldNode{ID: "machine-of-data-2", Silent: noon.Add(-20 * time.Second)}
+			},
+			events:  []string{"info: data-2 beats again, after 20s"},
+			settled: true,
+		},
+		"a node is another machine": {
+			breaks:  func(s *state) { s.record("data-2").ID = "new" },
+			events:  []string{"info: data-2 joined anew, on another machine (data, zone b, 127.0.0.102)"},
+			settled: true,
+		},
+		"a unit failed": {
+			breaks: func(s *state) {
+				a := s.assignments[0]
+				s.units["data-1"]["redis-1.service"] = api.UnitStatus{Name: a.Unit, Active: "activating", Sub: "auto-restart", Hash: a.Hash, Message: "exit status 1\nno memory\n"}
+			},
+			problems: []string{"redis-1.service on data-1 is activating: exit status 1; no memory"},
+			events:   []string{"error: redis-1.service on data-1 failed: exit status 1; no memory"},
+		},
+		"a failed unit tries again": {
+			breaks: func(s *state) {
+				a := s.assignments[0]
+				s.units["data-1"]["redis-1.service"] = api.UnitStatus{Name: a.Unit, Active: "activating", Sub: "start", Hash: a.Hash}
+				s.told.Units["data-1/redis-1.service"] = toldUnit{Hash: a.Hash}
+			},
+			problems: []string{"redis-1.service on data-1 is activating"},
+		},
+		"a unit is not started": {
+			breaks:   func(s *state) { delete(s.units["data-1"], "redis-1.service") },
+			problems: []string{"redis-1.service on data-1 has not been started yet"},
+		},
+		"a unit is old": {
+			breaks: func(s *state) {
+				s.units["data-1"]["redis-1.service"] = api.UnitStatus{Name: "redis-1.service", Active: "active", Hash: "old"}
+			},
+			problems: []string{"redis-1.service on data-1 still runs as it was before the last change"},
+		},
+		"a replica lags": {
+			breaks:   func(s *state) { s.redis.Replicas = 2 },
+			problems: []string{"Redis has 3 of 3 primaries, and 2 of 3 replicas in sync"},
+			events:   []string{"info: Redis: every slot is served, replicas in sync 2 of 3"},
+		},
+		"Redis is down": {
+			breaks: func(s *state) {
+				s.redis = api.RedisStatus{State: "fail", SlotsAssigned: 10923, Primaries: 2, Problems: []string{"shard 2 has no primary"}}
+			},
+			problems: []string{"shard 2 has no primary"},
+			events:   []string{"error: Redis: not whole, 10923 of 16384 slots served: shard 2 has no primary"},
+		},
+		"a load balancer misses a primary": {
+			breaks:   func(s *state) { s.record("worker-2").LoadBalancer = &api.LoadBalancer{Backends: 3, Up: 2} },
+			problems: []string{"HAProxy on worker-2 reaches 2 of 3 primaries"},
+			events:   []string{"info: HAProxy on worker-2 reaches 2 of 3 backends"},
+		},
+		"nobody has the endpoint": {
+			breaks:   func(s *state) { s.record("worker-1").HoldsEndpoint = false },
+			problems: []string{"nobody holds the endpoint's address 198.18.0.10"},
+			events:   []string{"warning: nobody holds the endpoint's address 198.18.0.10"},
+		},
+		"two have the endpoint": {
+			breaks:   func(s *state) { s.record("worker-2").HoldsEndpoint = true },
+			problems: []string{"worker-1 and worker-2 hold the endpoint's address 198.18.0.10 at the same time"},
+			events:   []string{"warning: worker-1 and worker-2 hold the endpoint's address 198.18.0.10 at the same time"},
+		},
+		"the endpoint moved": {
+			breaks: func(s *state) {
+				s.record("worker-1").HoldsEndpoint = false
+				s.record("worker-2").HoldsEndpoint = true
+			},
+			events:  []string{"info: the endpoint 198.18.0.10 is held by worker-2"},
+			settled: true,
+		},
+		"an assignment is missing": {
+			breaks:   func(s *state) { s.assignments = s.assignments[:len(s.assignments)-1] },
+			problems: []string{"the deployment is being carried out, changes left: 1"},
+		},
+		"it settles again": {
+			breaks:  func(s *state) { s.told.Settled = "" },
+			events:  []string{"info: settled: everything runs and is ready"},
+			settled: true,
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := wholeState()
+			tc.breaks(&s)
+			st := s.status(testStack, noon)
+			if diff := cmp.Diff(append([]string{}, tc.problems...), st.Problems); diff != "" {
+				t.Errorf("problems (-want +got):\n%s", diff)
+			}
+			if st.Settled != tc.settled || st.Healthy != (len(tc.problems) == 0) {
+				t.Errorf("settled %v, healthy %v", st.Settled, st.Healthy)
+			}
+			beats := map[string]time.Time{"main-1": noon.Add(-12 * time.Second)}
+			events, after := narrate(s, st, beats, noon)
+			var got []string
+			for _, e := range events {
+				got = append(got, e.Level+": "+e.Message)
+			}
+			if diff := cmp.Diff(tc.events, got); diff != "" {
+				t.Errorf("events (-want +got):\n%s", diff)
+			}
+			s.told = after
+			if again, _ := narrate(s, st, beats, noon); len(again) > 0 {
+				t.Errorf("told again: %v", again)
+			}
+		})
+	}
+}
+
+// TestTheLastHeartbeat: how long a node has been silent is known from then on, to every controller.
+func TestTheLastHeartbeat(t *testing.T) {
+	t.Parallel()
+	s := wholeState()
+	s.lose("data-1")
+	_, s.told = narrate(s, s.status(testStack, noon), map[string]time.Time{"data-1": noon.Add(-12 * time.Second)}, noon)
+	st := s.status(testStack, noon.Add(8*time.Second))
+	if want := "data-1 has been silent for 20s"; !strings.HasPrefix(strings.Join(st.Problems, ";"), want) {
+		t.Errorf("problems are %q, want %q first", st.Problems, want)
+	}
+}
+
+// TestObserved: what the planner is told.
+func TestObserved(t *testing.T) {
+	t.Parallel()
+	s := wholeState()
+	if got := s.observed(); !got.RedisHealthy || got.Holder != "worker-1" || !got.Live["data-3"] {
+		t.Errorf("observed %+v", got)
+	}
+	s.redis.Replicas = 2
+	if s.observed().RedisHealthy {
+		t.Error("a cluster with a replica that lags passes for healthy")
+	}
+	s.record("worker-2").HoldsEndpoint = true
+	if holder := s.observed().Holder; holder != "" {
+		t.Errorf("two hold the endpoint, and it passes for held by %s", holder)
+	}
+}
