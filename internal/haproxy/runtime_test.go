@@ -78,8 +78,8 @@ func TestParseSlotsErrors(t *testing.T) {
 	for text, want := range map[string]string{
 		"Can't find backend.\n":                  `unexpected answer "Can't find backend.\n"`,
 		"2\n# srv_name\n":                        `unexpected answer "2\n# srv_name\n"`,
-		header + "redis redis1 10.0.0.1 2 0 x\n": `unexpected line "redis redis1 10.0.0.1 2 0 x\n"`,
-		header + "redis redis1\n":                `unexpected line "redis redis1\n"`,
+		header + "redis redis1 10.0.0.1 2 0 x\n": `unexpected line "redis redis1 10.0.0.1 2 0 x"`,
+		header + "redis redis1\n":                `unexpected line "redis redis1"`,
 	} {
 		if _, err := parseSlots(text); err == nil || err.Error() != want {
 			t.Errorf("%q: error %v, want %s", text, err, want)

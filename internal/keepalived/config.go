@@ -1,0 +1,80 @@
+// Package keepalived renders the configuration of keepalived, which keeps the stack's virtual IP on one load balancer
+// that serves.
+package keepalived
+
+import (
+	"cmp"
+	"fmt"
+	"path"
+	"strings"
+
+	"devctl/internal/api"
+)
+
+// Files returns keepalived's configuration on the balancer self. Peers are the other balancers, statsPort is where
+// HAProxy answers /healthz, and priority (1–254) must differ between the balancers.
+//
+// A balancer that dies is replaced after three advertisements of 0.2 s, one whose HAProxy is dead or hung after the
+// check has failed twice: both within a second. None takes the address back by itself.
+func Files(ep api.EndpointSpec, statsPort int, self api.Identity, peers []api.Identity, priority int) []api.File {
+	return []api.File{{
+		Path:    path.Join(api.ServicesDir, "keepalived.service", "keepalived.conf"),
+		Mode:    0o644,
+		Content: config(ep, statsPort, self, peers, priority),
+	}}
+}
+
+func config(ep api.EndpointSpec, statsPort int, self api.Identity, peers []api.Identity, priority int) string {
+	device := cmp.Or(ep.Interface, "eth0")
+	return fmt.Sprintf(`# The stack's virtual IP on %[1]s. Rendered by devctl.
+global_defs {
+    router_id %[1]s
+    vrrp_version 3
+    enable_script_security
+    script_user nobody
+    # Neighbours that missed the first announcement of a move hear it again.
+    vrrp_garp_master_delay 1
+    vrrp_garp_master_refresh 10
+}
+
+# One run watches for most of a second and ends at the second failure: see the script.
+vrrp_script haproxy {
+    script "/usr/local/bin/check-haproxy %[2]d"
+    interval 1
+    timeout 3
+    fall 1
+    rise 1
+    init_fail
+}
+
+vrrp_instance endpoint {
+    state BACKUP
+    nopreempt
+    interface %[3]s
+    virtual_router_id %[4]d
+    priority %[5]d
+    advert_int 0.2
+%[6]s    virtual_ipaddress {
+        %[7]s/%[8]d dev %[3]s
+    }
+    track_script {
+        haproxy
+    }
+}
+`, self.Name, statsPort, device, ep.RouterID, priority, unicast(self, peers), ep.Address, ep.Prefix)
+}
+
+// unicast names the peers: neither clouds nor every container network carry multicast. A balancer without peers has
+// nobody to tell.
+func unicast(self api.Identity, peers []api.Identity) string {
+	if len(peers) == 0 {
+		return ""
+	}
+	var out strings.Builder
+	fmt.Fprintf(&out, "    unicast_src_ip %s\n    unicast_peer {\n", self.Address)
+	for _, p := range peers {
+		fmt.Fprintf(&out, "        %s\n", p.Address)
+	}
+	out.WriteString("    }\n")
+	return out.String()
+}
