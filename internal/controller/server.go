@@ -180,7 +180,7 @@ func (c *controller) getStatus(w http.ResponseWriter, r *http.Request) error {
 
 // unavailable says that etcd did not answer, and which of its members do.
 func (c *controller) unavailable(ctx context.Context, cause error) error {
-	out := &api.Error{Status: http.StatusServiceUnavailable, Hint: "Nothing is changed until then; what runs goes on. Start the main nodes that are missing, or look at `devctl logs main-1 etcd`."}
+	out := &api.Error{Status: http.StatusServiceUnavailable, Hint: "Nothing is changed until then; what runs goes on. Start the main nodes that are missing, or look at `devctl logs etcd`."}
 	members, err := c.members(ctx)
 	if err != nil {
 		out.Message = fmt.Sprintf("no etcd member answers %s: %v", c.self.Name, cause)
