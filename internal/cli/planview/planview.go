@@ -4,19 +4,13 @@
 package planview
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 
 	"devctl/internal/cli/output"
-)
-
-// What is done to a resource.
-const (
-	Create  = "create"
-	Update  = "update"
-	Replace = "replace"
-	Delete  = "delete"
+	"devctl/internal/engine"
 )
 
 // Groups in the order in which they are shown.
@@ -24,107 +18,104 @@ var groups = []string{"network", "main", "worker", "data", "endpoint", "other"}
 
 // Change is one resource that changes.
 type Change struct {
-	Group string     `json:"group"` // network | main | worker | data | endpoint | other
-	Op    string     `json:"op"`    // create | update | replace | delete
-	Type  string     `json:"type"`  // for example devctl:local:NodeGroup
-	Name  string     `json:"name"`
-	Diff  []Property `json:"diff"` // empty for create and delete
-}
-
-// Property is one property that changes.
-type Property struct {
-	Path     string `json:"path"`
-	Old      any    `json:"old,omitempty"`
-	New      any    `json:"new,omitempty"`
-	Secret   bool   `json:"secret,omitempty"`   // Old and New are absent then
-	Replaces bool   `json:"replaces,omitempty"` // its change replaces the resource
-}
-
-// Summary counts resources.
-type Summary struct {
-	Create  int `json:"create"`
-	Update  int `json:"update"`
-	Replace int `json:"replace"`
-	Delete  int `json:"delete"`
-	Same    int `json:"same"`
+	Group string                  `json:"group"` // network | main | worker | data | endpoint | other
+	Op    engine.Op               `json:"op"`    // create | update | replace | delete
+	Type  string                  `json:"type"`  // for example devctl:local:NodeGroup
+	Name  string                  `json:"name"`
+	Diff  []engine.PropertyChange `json:"diff"` // sorted by path
 }
 
 // Plan is all that an update would do.
 type Plan struct {
-	Stack   string   `json:"stack"`
-	Changes []Change `json:"changes"`
-	Summary Summary  `json:"summary"`
+	Stack   string            `json:"stack"`
+	Changes []Change          `json:"changes"`
+	Summary map[engine.Op]int `json:"summary"` // number of resources by what is done to them; same: nothing
 }
 
-// New sorts changes into a plan: by group, then by what the resource is. same counts resources that stay as they are.
-func New(stack string, changes []Change, same int) Plan {
-	p := Plan{Stack: stack, Changes: []Change{}, Summary: Summary{Same: same}}
-	for _, c := range changes {
-		c.Group = group(c)
-		if c.Diff == nil {
-			c.Diff = []Property{}
+// New sorts the events of a preview into a plan: by group, then by what the resource is.
+func New(stack string, events []engine.Event) Plan {
+	p := Plan{Stack: stack, Changes: []Change{}, Summary: map[engine.Op]int{engine.OpSame: 0}}
+	for _, op := range changing {
+		p.Summary[op] = 0
+	}
+	for _, e := range events {
+		if e.Kind != engine.KindPlanned {
+			continue
 		}
-		for i, property := range c.Diff {
-			if property.Secret {
-				c.Diff[i].Old, c.Diff[i].New = nil, nil
-			}
+		if _, counted := p.Summary[e.Op]; counted {
+			p.Summary[e.Op]++
 		}
-		slices.SortFunc(c.Diff, func(a, b Property) int { return strings.Compare(a.Path, b.Path) })
-		p.Changes = append(p.Changes, c)
-		switch c.Op {
-		case Create:
-			p.Summary.Create++
-		case Update:
-			p.Summary.Update++
-		case Replace:
-			p.Summary.Replace++
-		case Delete:
-			p.Summary.Delete++
+		if slices.Contains(changing, e.Op) {
+			diff := append([]engine.PropertyChange{}, e.Diff...)
+			p.Changes = append(p.Changes, Change{Group: group(e.Type, e.Name), Op: e.Op, Type: e.Type, Name: e.Name, Diff: diff})
 		}
 	}
 	slices.SortStableFunc(p.Changes, func(a, b Change) int {
-		if a.Group != b.Group {
-			return slices.Index(groups, a.Group) - slices.Index(groups, b.Group)
-		}
-		return strings.Compare(a.Type+" "+a.Name, b.Type+" "+b.Name)
+		return cmp.Or(
+			cmp.Compare(slices.Index(groups, a.Group), slices.Index(groups, b.Group)),
+			cmp.Compare(a.Type, b.Type), cmp.Compare(a.Name, b.Name),
+		)
 	})
 	return p
 }
+
+// changing are the operations that change something, in the order in which they are counted.
+var changing = []engine.Op{engine.OpCreate, engine.OpUpdate, engine.OpReplace, engine.OpDelete}
 
 // Empty tells whether nothing would change.
 func (p Plan) Empty() bool { return len(p.Changes) == 0 }
 
 // group is what a person thinks of when they see the resource.
-func group(c Change) string {
-	kind := strings.ToLower(c.Type[strings.LastIndex(c.Type, ":")+1:])
-	switch {
-	case kind == "network":
+func group(resourceType, name string) string {
+	switch kind(resourceType) {
+	case "Network":
 		return "network"
-	case kind == "nodegroup" && slices.Contains(groups, c.Name):
-		return c.Name
-	case kind == "endpoint":
+	case "Endpoint":
 		return "endpoint"
+	case "NodeGroup":
+		if slices.Contains(groups, name) {
+			return name
+		}
 	}
 	return "other"
+}
+
+// kind is the last part of a type.
+func kind(resourceType string) string { return resourceType[strings.LastIndex(resourceType, ":")+1:] }
+
+// Noun is what people call a resource.
+func Noun(resourceType, name string) string {
+	switch kind(resourceType) {
+	case "NodeGroup":
+		return name + " nodes"
+	case "Network":
+		return "network"
+	case "Endpoint":
+		return "endpoint"
+	case "Image":
+		return "images"
+	case "Authority":
+		return "certificate authority"
+	case "Password":
+		return "password " + name
+	}
+	return kind(resourceType) + " " + name
 }
 
 // Line is the plan in one line.
 func (p Plan) Line() string {
 	var parts []string
-	add := func(n int, what string) {
-		if n > 0 {
-			parts = append(parts, fmt.Sprintf("%d to %s", n, what))
+	for _, op := range changing {
+		if n := p.Summary[op]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d to %s", n, op))
 		}
 	}
-	add(p.Summary.Create, "create")
-	add(p.Summary.Update, "update")
-	add(p.Summary.Replace, "replace")
-	add(p.Summary.Delete, "delete")
+	same := p.Summary[engine.OpSame]
 	if len(parts) == 0 {
-		return fmt.Sprintf("No changes: all %d resources of stack %s are as the spec wants them.", p.Summary.Same, p.Stack)
+		return fmt.Sprintf("No changes: all %d resources of stack %s are as the spec wants them.", same, p.Stack)
 	}
-	if p.Summary.Same > 0 {
-		parts = append(parts, fmt.Sprintf("%d unchanged", p.Summary.Same))
+	if same > 0 {
+		parts = append(parts, fmt.Sprintf("%d unchanged", same))
 	}
 	return fmt.Sprintf("Stack %s: %s.", p.Stack, strings.Join(parts, ", "))
 }
@@ -152,9 +143,13 @@ func (p Plan) Lines(s output.Style) []string {
 }
 
 func changeLines(c Change, s output.Style) []string {
-	mark := map[string]string{Create: s.Good("+"), Update: s.Warn("~"), Replace: s.Bad("±"), Delete: s.Bad("-")}[c.Op]
-	kind := c.Type[strings.LastIndex(c.Type, ":")+1:]
-	lines := []string{fmt.Sprintf("  %s %s %s %s", mark, c.Op, kind, c.Name)}
+	mark := map[engine.Op]string{
+		engine.OpCreate: s.Good("+"), engine.OpUpdate: s.Warn("~"), engine.OpReplace: s.Bad("±"), engine.OpDelete: s.Bad("-"),
+	}[c.Op]
+	lines := []string{fmt.Sprintf("  %s %s %s", mark, c.Op, Noun(c.Type, c.Name))}
+	if c.Op == engine.OpCreate || c.Op == engine.OpDelete {
+		return lines // all of it comes or goes
+	}
 	for _, property := range c.Diff {
 		for _, line := range propertyLines(property, s) {
 			lines = append(lines, "      "+line)
@@ -163,25 +158,31 @@ func changeLines(c Change, s output.Style) []string {
 	return lines
 }
 
-func propertyLines(p Property, s output.Style) []string {
+// secret is what the engine writes in place of a secret.
+const secret = "[secret]"
+
+func propertyLines(p engine.PropertyChange, s output.Style) []string {
 	because := ""
 	if p.Replaces {
 		because = s.Bad(" (replaces)")
 	}
-	if p.Secret {
-		return []string{p.Path + ": a secret changes" + because}
-	}
 	before, after := text(p.Old), text(p.New)
-	if !strings.Contains(before, "\n") && !strings.Contains(after, "\n") {
-		switch {
-		case p.Old == nil:
-			return []string{p.Path + ": " + s.Good(after) + because}
-		case p.New == nil:
-			return []string{p.Path + ": " + s.Bad(before) + " is removed" + because}
-		}
-		return []string{p.Path + ": " + s.Bad(before) + " → " + s.Good(after) + because}
+	switch {
+	case before == secret && after == secret:
+		return []string{p.Path + ": a secret changes" + because}
+	case strings.Contains(before, "\n") || strings.Contains(after, "\n"):
+		return append([]string{p.Path + ":" + because}, textLines(before, after, s)...)
+	case p.Kind == engine.ChangeAdd:
+		return []string{p.Path + ": " + s.Good(after) + " is added" + because}
+	case p.Kind == engine.ChangeDelete:
+		return []string{p.Path + ": " + s.Bad(before) + " is removed" + because}
 	}
-	lines := []string{p.Path + ":" + because}
+	return []string{p.Path + ": " + s.Bad(before) + " → " + s.Good(after) + because}
+}
+
+// textLines is the difference of two texts.
+func textLines(before, after string, s output.Style) []string {
+	var lines []string
 	for _, line := range diff(split(before), split(after)) {
 		switch line[0] {
 		case '+':

@@ -11,47 +11,48 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"devctl/internal/cli/output"
+	"devctl/internal/engine"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
 func TestLines(t *testing.T) {
 	t.Parallel()
-	for name, plan := range map[string]Plan{
-		"nothing": New("local", nil, 12),
-		"first": New("local", []Change{
-			{Op: Create, Type: "devctl:local:NodeGroup", Name: "data"},
-			{Op: Create, Type: "devctl:pki:Password", Name: "redis-app"},
-			{Op: Create, Type: "devctl:local:NodeGroup", Name: "main"},
-			{Op: Create, Type: "devctl:local:Network", Name: "network"},
-			{Op: Create, Type: "devctl:local:NodeGroup", Name: "worker"},
-		}, 0),
-		"changes": New("local", []Change{
-			{Op: Update, Type: "devctl:local:NodeGroup", Name: "data", Diff: []Property{
-				{Path: "nodes[3]", New: map[string]any{"name": "data-4", "zone": "a", "address": "198.18.0.104"}},
-				{Path: "count", Old: 3.0, New: 4.0},
-			}},
-			{Op: Replace, Type: "devctl:local:Network", Name: "network", Diff: []Property{
-				{Path: "cidr", Old: "198.18.0.0/24", New: "198.18.7.0/24", Replaces: true},
-			}},
-			{Op: Update, Type: "devctl:local:NodeGroup", Name: "main", Diff: []Property{
-				{Path: "secrets", Old: "old-secret", New: "new-secret", Secret: true},
-				{Path: "config", Old: config(t, "16MiB", 8), New: config(t, "24MiB", 8), Replaces: true},
-				{Path: "label", Old: "x"},
-			}},
-			{Op: Delete, Type: "devctl:pki:Password", Name: "redis-old"},
-		}, 7),
+	planned := func(op engine.Op, kind, name string, diff ...engine.PropertyChange) engine.Event {
+		return engine.Event{Kind: engine.KindPlanned, Op: op, Type: "devctl:" + kind, Name: name, Diff: diff}
+	}
+	for name, events := range map[string][]engine.Event{
+		"nothing": {planned(engine.OpSame, "local:Network", "network"), planned(engine.OpSame, "local:NodeGroup", "main")},
+		"first": {
+			planned(engine.OpCreate, "local:NodeGroup", "data"),
+			planned(engine.OpCreate, "pki:Password", "redis-app"),
+			planned(engine.OpCreate, "local:NodeGroup", "main", engine.PropertyChange{Path: "config", Kind: engine.ChangeAdd, New: config(t, "16MiB", 8)}),
+			planned(engine.OpCreate, "local:Network", "network"),
+			planned(engine.OpCreate, "local:NodeGroup", "worker"),
+			{Kind: engine.KindDiagnostic, Message: "hello"},
+		},
+		"changes": {
+			planned(engine.OpUpdate, "local:NodeGroup", "data",
+				engine.PropertyChange{Path: "count", Kind: engine.ChangeUpdate, Old: "3", New: "4"},
+				engine.PropertyChange{Path: "nodes[3]", Kind: engine.ChangeAdd, New: `{"name":"data-4","zone":"a","address":"198.18.0.104"}`}),
+			planned(engine.OpReplace, "local:Network", "network",
+				engine.PropertyChange{Path: "cidr", Kind: engine.ChangeUpdate, Old: "198.18.0.0/24", New: "198.18.7.0/24", Replaces: true}),
+			planned(engine.OpUpdate, "local:NodeGroup", "main",
+				engine.PropertyChange{Path: "config", Kind: engine.ChangeUpdate, Old: config(t, "16MiB", 8), New: config(t, "24MiB", 8), Replaces: true},
+				engine.PropertyChange{Path: "label", Kind: engine.ChangeDelete, Old: "x"},
+				engine.PropertyChange{Path: "secrets", Kind: engine.ChangeUpdate, Old: "[secret]", New: "[secret]"},
+				engine.PropertyChange{Path: "store", Kind: engine.ChangeAdd, New: "[unknown]"}),
+			planned(engine.OpDelete, "pki:Password", "redis-old"),
+			planned(engine.OpSame, "pki:Authority", "authority"),
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			plan := New("local", events)
+			if plan.Empty() != (name == "nothing") {
+				t.Errorf("Empty is %v", plan.Empty())
+			}
 			golden(t, name+".txt", strings.Join(plan.Lines(output.Style{}), "\n")+"\n")
-			data, err := json.MarshalIndent(plan, "", "  ")
-			if err != nil {
-				t.Fatal(err)
-			}
-			if strings.Contains(string(data), "-secret\"") {
-				t.Error("a secret is in the JSON")
-			}
 		})
 	}
 }

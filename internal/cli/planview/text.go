@@ -13,25 +13,14 @@ import (
 	"devctl/internal/cli/output"
 )
 
-// text is a value as people read it. JSON inside a string, as an Ignition config is, becomes YAML, with the content
-// of data URLs decoded.
-func text(v any) string {
-	switch v := v.(type) {
-	case nil:
-		return ""
-	case string:
-		var inner any
-		if strings.HasPrefix(v, "{") && json.Unmarshal([]byte(v), &inner) == nil {
-			return asYAML(decoded(inner))
-		}
-		return v
-	case map[string]any, []any:
-		return asYAML(decoded(v))
-	case float64:
-		return fmt.Sprintf("%v", v)
-	default:
-		return fmt.Sprint(v)
+// text is a value as people read it. JSON, as the engine writes whatever is no string and as an Ignition config is,
+// becomes YAML, with the content of data URLs decoded.
+func text(value string) string {
+	var inner any
+	if (strings.HasPrefix(value, "{") || strings.HasPrefix(value, "[")) && json.Unmarshal([]byte(value), &inner) == nil {
+		return asYAML(decoded(inner))
 	}
+	return value
 }
 
 func asYAML(v any) string {

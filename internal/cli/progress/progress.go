@@ -141,6 +141,14 @@ func (d *Display) Done(text string) {
 	d.update(d.line(Good, text+" in "+took))
 }
 
+// Skip ends the step without a word: there was nothing to do.
+func (d *Display) Skip() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.title, d.header, d.rows, d.wait = "", nil, nil, ""
+	d.update("")
+}
+
 // Print writes a line that stays.
 func (d *Display) Print(level Level, text string) {
 	d.mu.Lock()

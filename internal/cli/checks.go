@@ -1,0 +1,101 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"devctl/internal/localcloud"
+	"devctl/stacks"
+)
+
+// allChecks are doctor's checks of the project, this machine and the state, in the order in which they are shown.
+func allChecks(d *deps) []check {
+	spec, specErr := d.spec()
+	checks := []check{{"spec", func(context.Context) finding { return checkSpec(d, spec, specErr) }}}
+	if spec != nil && spec.Provider == stacks.ProviderLocal {
+		checks = append(checks, check{"docker", func(ctx context.Context) finding { return checkDocker(ctx, d, spec) }})
+	}
+	home, err := dataDir(d.getenv)
+	if err != nil {
+		return append(checks, check{"data folder", func(context.Context) finding { return fail(err.Error(), "set DEVCTL_HOME to a folder") }})
+	}
+	nodes := 0
+	if spec != nil {
+		nodes = len(spec.Identities())
+	}
+	checks = append(checks, machineChecks(home, binDir(d.getenv), nodes)...)
+	return append(checks,
+		check{"state", func(ctx context.Context) finding { return checkState(ctx, d) }},
+		check{"leftovers", func(ctx context.Context) finding { return checkLeftovers(ctx, d) }},
+	)
+}
+
+func checkSpec(d *deps, spec *stacks.Spec, err error) finding {
+	var wrong *stacks.SpecError
+	switch {
+	case errors.As(err, &wrong):
+		return fail(fmt.Sprintf("%s in the spec of stack %s", count(len(wrong.Problems), "problem", "problems"), d.global.stack), d.command("config check")+" lists what is wrong")
+	case err != nil:
+		return fail(err.Error(), "choose a stack that exists with -s, or a project with -C")
+	}
+	return ok(fmt.Sprintf("stack %s: provider %s, %d nodes, %s", spec.Stack, spec.Provider, len(spec.Identities()), spec.Network.CIDR))
+}
+
+func checkDocker(ctx context.Context, d *deps, spec *stacks.Spec) finding {
+	problems := d.preflight(ctx, localcloud.PreflightArgs{Stack: spec.Stack, CIDR: spec.Network.CIDR})
+	if len(problems) == 0 {
+		return ok("Docker answers, and the stack's network is free")
+	}
+	// Each of them says itself what to do, behind its first semicolon or colon.
+	var all []string
+	for _, problem := range problems {
+		all = append(all, problem.Error())
+	}
+	return fail(strings.Join(all, "; "), "see there; then "+d.command("doctor")+" again")
+}
+
+// checkState looks for runs that were killed, or go on.
+func checkState(ctx context.Context, d *deps) finding {
+	infos, err := d.list(ctx)
+	if err != nil {
+		return fail(err.Error(), "if the data folder is from another devctl, set DEVCTL_HOME to another folder")
+	}
+	created := 0
+	for _, info := range infos {
+		switch stackState(info) {
+		case "changing":
+			return warn(fmt.Sprintf("stack %s is being changed, or a run on it was killed", info.Name),
+				fmt.Sprintf("if nobody works on it, `devctl up -s %[1]s` or `devctl destroy -s %[1]s` clears it up", info.Name))
+		case "created":
+			created++
+		}
+	}
+	return ok(count(created, "stack", "stacks") + " created, none locked")
+}
+
+// checkLeftovers looks for what belongs to stacks that the state does not know.
+func checkLeftovers(ctx context.Context, d *deps) finding {
+	project, err := stacks.FindProject(d.global.dir)
+	if err != nil {
+		return fail(err.Error(), "choose a project with -C")
+	}
+	names, err := project.Stacks()
+	if err != nil {
+		return fail(err.Error(), "choose a project with -C")
+	}
+	for _, name := range names {
+		if d.exists(name) {
+			continue
+		}
+		left, err := d.leftovers(ctx, name)
+		if err != nil {
+			return warn("not known: "+err.Error(), "")
+		}
+		if len(left) > 0 {
+			return warn(fmt.Sprintf("stack %s is in no state but has %s", name, strings.Join(left, ", ")), fmt.Sprintf("`devctl destroy -s %s` removes them, unless another user or DEVCTL_HOME owns them", name))
+		}
+	}
+	return ok("none of the project's stacks")
+}

@@ -1,0 +1,213 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"devctl/internal/api"
+	"devctl/internal/cli/progress"
+	"devctl/stacks"
+)
+
+const (
+	deployTimeout = 5 * time.Minute
+	pollEvery     = 500 * time.Millisecond
+)
+
+type deployOptions struct {
+	timeout time.Duration
+}
+
+func newDeployCommand(d *deps) *cobra.Command {
+	var opts deployOptions
+	cmd := &cobra.Command{
+		Use:   "deploy",
+		Short: "Deploy Redis, HAProxy and keepalived on a stack that is up",
+		Long: `Tells the controllers what should run on the nodes, follows what they do, and ends when everything runs and is ready.
+It changes no machine. "devctl up" does the same after it has brought the machines up to date.`,
+		Example: `  devctl deploy
+  devctl deploy --timeout 10m`,
+		Args: exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error { return runDeploy(cmd.Context(), d, opts) },
+	}
+	addTimeout(cmd, &opts.timeout)
+	return cmd
+}
+
+func addTimeout(cmd *cobra.Command, timeout *time.Duration) {
+	cmd.Flags().DurationVar(timeout, "timeout", deployTimeout, "how long the deployment may take to be ready")
+}
+
+func runDeploy(ctx context.Context, d *deps, opts deployOptions) error {
+	spec, err := d.spec()
+	if err != nil {
+		return err
+	}
+	out, err := d.outputs(ctx, spec.Stack)
+	if err != nil {
+		return err
+	}
+	show := d.display()
+	defer show.Close()
+	st, changed, err := deploy(ctx, d, show, spec, out, opts.timeout)
+	if err != nil {
+		return err
+	}
+	show.Close()
+	if !changed {
+		d.say("No changes: deployment %s of stack %s runs.", st.Deployed, spec.Stack)
+	}
+	return nil
+}
+
+// deploy makes what the spec wants what runs, and returns once it is settled, with the status then and whether
+// anything had to change.
+func deploy(ctx context.Context, d *deps, show *progress.Display, spec *stacks.Spec, out *stacks.Outputs, timeout time.Duration) (api.Status, bool, error) {
+	set, err := d.images()
+	if err != nil {
+		return api.Status{}, false, err
+	}
+	c, err := d.dial(out)
+	if err != nil {
+		return api.Status{}, false, err
+	}
+	defer c.Close()
+	show.Start("Deploying on stack " + spec.Stack)
+	s := settling{d: d, c: c, show: show, spec: spec}
+	limited, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	changed, err := s.run(limited, api.DeployRequest{Deployment: spec.Deployment(set.Deployed()), Secrets: out.Secrets})
+	if err != nil {
+		show.Close()
+		if ctx.Err() != nil {
+			return s.last, changed, withNext(ctx.Err(), "the controllers go on by themselves: "+d.command("status --watch")+" shows how far they are")
+		}
+		return s.last, changed, s.failure(err, timeout)
+	}
+	if changed {
+		show.Done("Deployed on stack " + spec.Stack)
+	}
+	return s.last, changed, nil
+}
+
+// settling waits for a deployment to be what runs.
+type settling struct {
+	d    *deps
+	c    cluster
+	show *progress.Display
+	spec *stacks.Spec
+	last api.Status // the last one seen
+}
+
+// errSettled ends the stream of events when there is nothing more to wait for.
+var errSettled = errors.New("settled")
+
+// run hands the deployment over and follows it until it is settled. It tells whether anything had to change.
+func (s *settling) run(ctx context.Context, req api.DeployRequest) (changed bool, err error) {
+	s.show.Wait("a controller to answer")
+	answer, err := s.c.Deploy(ctx, req)
+	if err != nil {
+		return false, err
+	}
+	changed = answer.Changed
+	s.show.Wait("the nodes to take it up")
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		return s.c.Events(ctx, answer.Seq, func(e api.Event) error {
+			changed = true // what was desired already may still have to be repaired
+			s.show.Print(eventLine(e))
+			return nil
+		})
+	})
+	g.Go(func() error {
+		if err := s.poll(ctx, answer.Revision); err != nil {
+			return err
+		}
+		return errSettled // ends the events too
+	})
+	if err := g.Wait(); !errors.Is(err, errSettled) {
+		return changed, err
+	}
+	return changed, nil
+}
+
+// poll asks for the status until the revision is deployed and settled.
+func (s *settling) poll(ctx context.Context, revision string) error {
+	for {
+		st, err := s.c.Status(ctx)
+		if err != nil {
+			return err
+		}
+		s.last = st
+		if st.Deployed == revision && st.Settled && st.Healthy {
+			return nil
+		}
+		s.show.Rows(nodeRows(s.spec, st, s.d.errStyle()))
+		s.show.Wait(waitingFor(s.spec, st))
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.d.after(pollEvery):
+		}
+	}
+}
+
+// failure is the error of a deployment that did not settle, with what the cluster says about it.
+func (s *settling) failure(err error, timeout time.Duration) error {
+	var b strings.Builder
+	if errors.Is(err, context.DeadlineExceeded) {
+		fmt.Fprintf(&b, "deploy on stack %q: not ready after %s", s.spec.Stack, timeout)
+	} else {
+		fmt.Fprintf(&b, "deploy on stack %q: %s", s.spec.Stack, err)
+	}
+	if s.last.Stack == "" {
+		if errors.Is(err, context.DeadlineExceeded) {
+			fmt.Fprintf(&b, ": %s", err)
+		}
+		return &nextError{err: &explainedError{text: b.String(), cause: err},
+			next: s.d.command("logs devctl-controller") + " and " + s.d.command("logs etcd") + " show why; then " + s.d.command("deploy")}
+	}
+	for _, problem := range s.last.Problems {
+		b.WriteString("\n  " + strings.ReplaceAll(strings.TrimSpace(problem), "\n", "\n    "))
+	}
+	next := s.d.command("status")
+	for _, n := range s.last.Nodes {
+		for _, u := range n.Units {
+			if u.Ready() {
+				continue
+			}
+			fmt.Fprintf(&b, "\n  %s on %s is %s (%s)", u.Name, n.Name, u.Active, u.Sub)
+			if message := strings.TrimSpace(u.Message); message != "" {
+				b.WriteString(":\n    " + strings.ReplaceAll(message, "\n", "\n    "))
+			}
+			next = s.d.command("logs " + n.Name + " " + strings.TrimSuffix(u.Name, ".service"))
+		}
+	}
+	return &nextError{err: &explainedError{text: b.String(), cause: err}, next: next + " shows more; then " + s.d.command("deploy") + " tries again"}
+}
+
+func eventLine(e api.Event) (progress.Level, string) {
+	level := progress.Info
+	switch e.Level {
+	case "warning":
+		level = progress.Warn
+	case "error":
+		level = progress.Bad
+	}
+	var where string
+	switch {
+	case e.Node != "" && e.Unit != "":
+		where = e.Node + " " + e.Unit + ": "
+	case e.Node != "":
+		where = e.Node + ": "
+	case e.Unit != "":
+		where = e.Unit + ": "
+	}
+	return level, where + e.Message
+}

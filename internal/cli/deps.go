@@ -1,0 +1,135 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"devctl/images"
+	"devctl/internal/api"
+	"devctl/internal/engine"
+	"devctl/internal/localcloud"
+	"devctl/stacks"
+)
+
+// deps is what commands work with: the streams, the global flags, and the world behind functions that tests
+// replace. wire.go has the real ones.
+type deps struct {
+	streams Streams
+	global  globalOptions
+	program string          // how devctl was called, for commands to paste
+	hard    context.Context // ends when a person wants devctl to stop at once, see interruptible
+
+	getenv func(string) string
+	now    func() time.Time
+	after  func(time.Duration) <-chan time.Time
+
+	images func() (*images.Set, error)
+	// open makes a stack ready to be changed; without a spec, only to be destroyed.
+	open func(ctx context.Context, stack string, spec *stacks.Spec) (environment, error)
+	// read returns the outputs of a stack: engine.ErrNoStack when there is none, empty when it has no resources.
+	read      func(ctx context.Context, stack string) (map[string]engine.Output, error)
+	exists    func(stack string) bool // in the state
+	list      func(ctx context.Context) ([]engine.StackInfo, error)
+	dial      func(*stacks.Outputs) (cluster, error)
+	exec      func(ctx context.Context, stack, node string, o localcloud.ExecOptions) (exit int, err error)
+	preflight func(ctx context.Context, args localcloud.PreflightArgs) []error
+	leftovers func(ctx context.Context, stack string) ([]string, error)
+	purge     func(ctx context.Context) error
+	checks    func() []check
+}
+
+// environment is one stack as the engine sees it.
+type environment interface {
+	Exists() bool
+	Preview(ctx context.Context, each func(engine.Event)) (engine.Summary, error)
+	Up(ctx context.Context, each func(engine.Event)) (engine.Summary, error)
+	Refresh(ctx context.Context, each func(engine.Event)) (engine.Summary, error)
+	Destroy(ctx context.Context, each func(engine.Event)) (engine.Summary, error)
+	Remove(ctx context.Context) error
+	Close()
+}
+
+// cluster is the controllers' API as the commands use it.
+type cluster interface {
+	Deploy(ctx context.Context, req api.DeployRequest) (api.DeployResponse, error)
+	Status(ctx context.Context) (api.Status, error)
+	Events(ctx context.Context, after int64, f func(api.Event) error) error
+	Health(ctx context.Context) (api.Health, error)
+	Close()
+}
+
+// spec loads the spec of the stack that was asked for.
+func (d *deps) spec() (*stacks.Spec, error) {
+	project, err := stacks.FindProject(d.global.dir)
+	if err != nil {
+		return nil, err
+	}
+	return project.Load(d.global.stack)
+}
+
+// outputs reads the outputs of a stack that is up.
+func (d *deps) outputs(ctx context.Context, stack string) (*stacks.Outputs, error) {
+	values, err := d.read(ctx, stack)
+	if errors.Is(err, engine.ErrNoStack) || err == nil && len(values) == 0 {
+		return nil, withNext(fmt.Errorf("stack %q is not up", stack), d.command("up"))
+	}
+	if err != nil {
+		return nil, err
+	}
+	plain := map[string]any{}
+	for name, output := range values {
+		plain[name] = output.Value
+	}
+	out, err := stacks.DecodeOutputs(plain)
+	return out, withNext(err, d.command("up")+" goes on where it stopped")
+}
+
+// connect reaches the controllers of the stack that was asked for.
+func (d *deps) connect(ctx context.Context) (cluster, error) {
+	spec, err := d.spec()
+	if err != nil {
+		return nil, err
+	}
+	out, err := d.outputs(ctx, spec.Stack)
+	if err != nil {
+		return nil, err
+	}
+	return d.dial(out)
+}
+
+// command is a devctl command to paste, on the same stack and project.
+func (d *deps) command(rest string) string {
+	words := []string{d.program}
+	if d.global.stack != "" && d.global.stack != "local" {
+		words = append(words, "-s", quoted(d.global.stack))
+	}
+	if d.global.dir != "" && d.global.dir != "." {
+		words = append(words, "-C", quoted(d.global.dir))
+	}
+	return strings.Join(append(words, rest), " ")
+}
+
+// quoted is a word for a shell.
+func quoted(word string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+=:@", r)
+	}
+	if strings.IndexFunc(word, func(r rune) bool { return !plain(r) }) < 0 {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
+
+// say tells a person on stderr, unless they want quiet.
+func (d *deps) say(format string, args ...any) {
+	if !d.global.quiet {
+		fmt.Fprintf(d.streams.Err, format+"\n", args...)
+	}
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,295 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"devctl/internal/api"
+	"devctl/internal/cli/planview"
+	"devctl/internal/engine"
+	"devctl/internal/localcloud"
+)
+
+func TestUp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.env.up = creation()
+	w.cluster.changed = true
+	w.cluster.statuses = []api.Status{testStatus()}
+	r := w.run("up", "--yes").want(t, 0)
+	golden(t, "up.txt", r.out)
+	golden(t, "up.log", r.err)
+	if d := cmp.Diff([]string{"open", "up"}, w.env.calls); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestUpWithNothingToChange(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cluster.statuses = []api.Status{testStatus()}
+	r := w.run("up", "--yes").want(t, 0)
+	if !strings.HasPrefix(r.out, "No changes: stack local is up, 8 nodes, 3 Redis shards.\n") {
+		t.Errorf("stdout:\n%s", r.out)
+	}
+}
+
+func TestUpAsksOnATerminal(t *testing.T) {
+	t.Parallel()
+	plan := []engine.Event{event(engine.KindPlanned, engine.OpCreate, "local:Network", "network")}
+	for answer, code := range map[string]int{"y": 0, "yes": 0, "n": 130, "": 130, "sure": 130} {
+		w := newWorld(t).terminal(answer)
+		w.env.preview, w.env.up = plan, creation()
+		w.cluster.statuses = []api.Status{testStatus()}
+		r := w.run("up").want(t, code, "+ create network", "Stack local: 1 to create.", "Make these changes to stack local? [y/N]")
+		want := []string{"open", "preview", "up"}
+		if code != 0 {
+			want = want[:2]
+			r.want(t, code, "cancelled: nothing was changed")
+		}
+		if d := cmp.Diff(want, w.env.calls); d != "" {
+			t.Errorf("answer %q: %s", answer, d)
+		}
+	}
+}
+
+func TestUpDoesNotAskWhenThereIsNothingToChange(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).terminal()
+	w.env.preview = []engine.Event{event(engine.KindPlanned, engine.OpSame, "local:Network", "network")}
+	w.cluster.statuses = []api.Status{testStatus()}
+	if r := w.run("up").want(t, 0); strings.Contains(r.err, "[y/N]") || !strings.Contains(r.out, "No changes") {
+		t.Errorf("stdout:\n%s\nstderr:\n%s", r.out, r.err)
+	}
+}
+
+func TestUpChecksEverythingFirst(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		prepare func(*world)
+		code    int
+		want    []string
+	}{
+		"spec": {func(w *world) {
+			w.write("stacks/Pulumi.local.yaml", strings.Replace(localSpec, "count: 3", "count: 4", 1))
+		}, 2, []string{"devctl:nodes.main.count", "nothing was touched"}},
+		"neighbour": {func(w *world) { w.write("stacks/Pulumi.alpha.yaml", localSpec) }, 2, []string{"must not overlap", "alpha", "nothing was touched"}},
+		"stack":     {func(w *world) { w.environ["DEVCTL_STACK"] = "locla" }, 2, []string{`stack "locla" does not exist`, "local"}},
+		"machine": {func(w *world) {
+			w.deps.preflight = func(context.Context, localcloud.PreflightArgs) []error {
+				return []error{errors.New("no Docker engine answers: start it"), errors.New("the network overlaps: choose another")}
+			}
+		}, 1, []string{"not ready for stack \"local\", nothing was touched:\n  no Docker engine answers: start it\n  the network overlaps: choose another\n", "next: devctl doctor"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			tc.prepare(w)
+			w.run("up", "--yes").want(t, tc.code, tc.want...)
+			if w.touched() {
+				t.Errorf("touched: %v", w.env.calls)
+			}
+		})
+	}
+}
+
+func TestUpThatFails(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.env.up = creation()[:3]
+	w.env.fail = &engine.FailedError{Op: "up", Dir: "/runs/1", Failures: []engine.Failure{
+		{Type: "devctl:local:NodeGroup", Name: "main", Op: engine.OpCreate, Message: "main-1: unit etcd.service failed\nlast line of its log"},
+		{Message: "the program stopped"},
+	}}
+	w.run("up", "--yes").want(t, 1,
+		"error: up failed:\n  create main nodes: main-1: unit etcd.service failed\n    last line of its log\n  the program stopped\n",
+		"next: devctl up goes on where it stopped; devctl doctor checks this machine; the log is in /runs/1\n")
+	if len(w.cluster.deploys) != 0 {
+		t.Error("deployed on a stack that failed")
+	}
+}
+
+func TestUpOfAStackThatSomebodyElseChanges(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.env.fail = &engine.LockedError{Stack: "local", PID: 42, User: "alice", Host: "here", Since: testTime, File: "/lock"}
+	w.run("up", "--yes").want(t, 1, `stack "local" is being changed by process 42 of alice on here`)
+}
+
+func TestInterruptedRuns(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		args, want string
+	}{
+		{"up --yes", "next: devctl up goes on where it stopped, devctl destroy removes what is there"},
+		{"destroy --yes", "next: devctl destroy goes on where it stopped"},
+	} {
+		w := newWorld(t)
+		w.env.up, w.env.destroy = creation(), creation()
+		ctx, cancel := context.WithCancel(t.Context())
+		hard, kill := context.WithCancel(t.Context())
+		w.deps.hard = hard
+		said := make(chan struct{})
+		w.env.onRun = func(ctx context.Context) {
+			cancel()
+			go func() {
+				for !strings.Contains(w.err.String(), "Ctrl-C again stops at once") {
+				}
+				kill()
+				for !strings.Contains(w.err.String(), "Stopping at once") {
+				}
+				close(said)
+			}()
+			<-said
+		}
+		w.runContext(ctx, strings.Fields(tc.args)...).want(t, 130, "cancelled: done so far: 2 created; the rest was not begun", tc.want)
+	}
+}
+
+func TestPreview(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.env.preview = []engine.Event{
+		event(engine.KindPlanned, engine.OpSame, "local:Network", "network"),
+		event(engine.KindPlanned, engine.OpCreate, "local:NodeGroup", "data"),
+	}
+	r := w.run("preview").want(t, 0)
+	golden(t, "preview.txt", r.out)
+	w.run("preview", "--detailed-exitcode").want(t, 2)
+	var plan planview.Plan
+	if err := json.Unmarshal([]byte(w.run("preview", "-o", "json").want(t, 0).out), &plan); err != nil || len(plan.Changes) != 1 || plan.Summary["create"] != 1 {
+		t.Errorf("plan %+v, %v", plan, err)
+	}
+	w.env.preview = w.env.preview[:1]
+	w.run("preview", "--detailed-exitcode").want(t, 0)
+	for _, call := range w.env.calls {
+		if call != "open" && call != "preview" {
+			t.Errorf("preview called %s", call)
+		}
+	}
+}
+
+func TestRefresh(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.run("refresh", "--yes").want(t, 0, "No changes: stack local is as its state says.")
+	w.env.refresh = []engine.Event{
+		event(engine.KindFinished, engine.OpSame, "local:Network", "network"),
+		event(engine.KindFinished, engine.OpUpdate, "local:NodeGroup", "data"),
+	}
+	w.run("refresh", "--yes").want(t, 0, "data nodes: not as they were", "devctl up repairs it.")
+	w.env.exists = false
+	w.run("refresh", "--yes").want(t, 1, `stack "local" is not up`, "next: devctl up")
+}
+
+func TestDestroy(t *testing.T) {
+	t.Parallel()
+	for typed, code := range map[string]int{"local": 0, "loca": 130, "y": 130, "": 130} {
+		w := newWorld(t).terminal(typed)
+		r := w.run("destroy").want(t, code, "This removes stack local with all of its data: 8 nodes on local.\nType the name of the stack to go on: ")
+		if code != 0 {
+			r.want(t, code, "nothing was changed")
+			if w.touched() {
+				t.Errorf("typed %q: touched %v", typed, w.env.calls)
+			}
+			continue
+		}
+		r.want(t, 0, "Stack local is gone, nothing of it is left.")
+		if d := cmp.Diff([]string{"open", "destroy", "remove"}, w.env.calls); d != "" {
+			t.Error(d)
+		}
+	}
+}
+
+func TestDestroyTellsWhatIsLeft(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.env.leftover = []string{"container devctl-local-data-1", "network devctl-local"}
+	w.run("destroy", "--yes", "--purge-cache").want(t, 1, "stack \"local\" left behind:\n  container devctl-local-data-1\n  network devctl-local\n", "next: devctl destroy tries again")
+	if d := cmp.Diff([]string{"open", "destroy"}, w.env.calls); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestDestroyOfNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.env.exists = false
+	w.run("destroy", "--yes", "--purge-cache").want(t, 0, "Nothing to destroy: stack local is not up", "Cached images and volumes are gone")
+	if d := cmp.Diff([]string{"open", "purge"}, w.env.calls); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestDestroyWithoutAUsableSpec(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.write("stacks/Pulumi.local.yaml", "no: spec\n")
+	w.run("destroy", "--yes").want(t, 0, "warning: ", "going by the state of stack local", "Stack local is gone")
+	w.env.exists, w.env.calls = false, nil
+	w.run("destroy", "--yes").want(t, 2)
+	if w.touched() {
+		t.Errorf("touched: %v", w.env.calls)
+	}
+}
+
+func TestStackList(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.write("stacks/Pulumi.alpha.yaml", localSpec)
+	w.write("stacks/Pulumi.broken.yaml", "no: spec\n")
+	w.deps.list = func(context.Context) ([]engine.StackInfo, error) {
+		return []engine.StackInfo{
+			{Name: "gone", LastUpdate: testTime, Resources: 12},
+			{Name: "local", LastUpdate: testTime, Resources: 12},
+			{Name: "alpha", Resources: 1},
+		}, nil
+	}
+	var got []stackView
+	if err := json.Unmarshal([]byte(w.run("stack", "ls", "-o", "json").want(t, 0).out), &got); err != nil {
+		t.Fatal(err)
+	}
+	updated := testTime
+	want := []stackView{
+		{Name: "alpha", Provider: "local", State: "not created", Nodes: 8, Spec: "ok"},
+		{Name: "broken", State: "not created", Spec: "invalid"},
+		{Name: "gone", State: "created", Updated: &updated, Spec: "missing"},
+		{Name: "local", Provider: "local", State: "created", Nodes: 8, Updated: &updated, Spec: "ok"},
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestQuietLeavesDataOnly(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.env.up = creation()
+	w.cluster.statuses = []api.Status{testStatus()}
+	r := w.run("up", "--yes", "-q").want(t, 0)
+	if r.err != "" || r.out == "" {
+		t.Errorf("stdout:\n%s\nstderr:\n%s", r.out, r.err)
+	}
+}
+
+func TestHealthGate(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cluster.statuses = []api.Status{brokenStatus(), deploying(5), testStatus()}
+	gate := healthGate(w.deps, testOutputs())
+	if err := gate(t.Context(), api.Identity{Name: "data-3"}); err != nil {
+		t.Error(err)
+	}
+	if w.cluster.asked != 3 {
+		t.Errorf("asked %d times", w.cluster.asked)
+	}
+	nothing := api.Status{Nodes: testStatus().Nodes}
+	if !healthyWith(nothing, "data-1") || healthyWith(nothing, "data-9") || healthyWith(brokenStatus(), "data-1") {
+		t.Error("healthyWith is wrong")
+	}
+}

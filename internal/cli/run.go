@@ -1,0 +1,195 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"devctl/internal/api"
+	"devctl/internal/cli/planview"
+	"devctl/internal/cli/progress"
+	"devctl/internal/engine"
+	"devctl/stacks"
+)
+
+// operation is one of the environment's methods that change something.
+type operation func(ctx context.Context, each func(engine.Event)) (engine.Summary, error)
+
+// runOperation runs the engine and shows how it gets on; title and done are how the step is called while it runs and
+// afterwards. The first Ctrl-C (ctx) lets what runs finish, the second (d.hard) ends the engine at once.
+func runOperation(ctx context.Context, d *deps, show *progress.Display, op operation, title, done string) (engine.Summary, error) {
+	show.Start(title)
+	told := context.AfterFunc(ctx, func() {
+		show.Print(progress.Warn, "Interrupted: finishing the steps that run, so that nothing is left half done. Ctrl-C again stops at once.")
+	})
+	defer told()
+	toldHard := context.AfterFunc(d.hard, func() {
+		show.Print(progress.Warn, "Stopping at once: what was being worked on may be left half done.")
+	})
+	defer toldHard()
+	view := runView{show: show, busy: map[string]engine.Event{}}
+	show.Wait("the engine")
+	summary, err := op(ctx, view.event)
+	switch {
+	case err != nil:
+		show.Close()
+		return summary, operationError(d, summary, err)
+	case summary.Changed():
+		show.Done(done)
+	default:
+		show.Skip()
+	}
+	return summary, nil
+}
+
+// operationError says what a failed or interrupted run leaves, and what to do next.
+func operationError(d *deps, summary engine.Summary, err error) error {
+	again := d.command(map[string]string{"up": "up", "destroy": "destroy", "refresh": "refresh", "preview": "preview"}[summary.Op])
+	var failed *engine.FailedError
+	switch {
+	case errors.Is(err, engine.ErrCancelled):
+		if summary.Op == "preview" {
+			return &cancelledError{what: "nothing was changed"}
+		}
+		next := again + " goes on where it stopped"
+		if summary.Op == "up" {
+			next += ", " + d.command("destroy") + " removes what is there"
+		}
+		return withNext(&cancelledError{what: "done so far: " + changesText(summary.Changes) + "; the rest was not begun"}, next)
+	case errors.As(err, &failed):
+		var b strings.Builder
+		fmt.Fprintf(&b, "%s failed:", failed.Op)
+		for _, f := range failed.Failures {
+			what := ""
+			if f.Name != "" {
+				what = fmt.Sprintf("%s %s: ", f.Op, planview.Noun(f.Type, f.Name))
+			}
+			b.WriteString("\n  " + what + strings.ReplaceAll(strings.TrimSpace(f.Message), "\n", "\n    "))
+		}
+		return withNext(&explainedError{text: b.String(), cause: err}, fmt.Sprintf("%s goes on where it stopped; %s checks this machine; the log is in %s", again, d.command("doctor"), failed.Dir))
+	}
+	return err
+}
+
+// changesText counts what was done: "2 created, 1 updated".
+func changesText(changes map[engine.Op]int) string {
+	var parts []string
+	for _, op := range []engine.Op{engine.OpCreate, engine.OpUpdate, engine.OpReplace, engine.OpDelete} {
+		if n := changes[op]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, verbs[op][1]))
+		}
+	}
+	if len(parts) == 0 {
+		return "nothing"
+	}
+	return strings.Join(parts, ", ")
+}
+
+// verbs are how operations are told: while they run, and when they are done.
+var verbs = map[engine.Op][2]string{
+	engine.OpCreate:         {"creating", "created"},
+	engine.OpUpdate:         {"updating", "updated"},
+	engine.OpReplace:        {"replacing", "replaced"},
+	engine.OpDelete:         {"deleting", "deleted"},
+	engine.OpDeleteReplaced: {"deleting the old", "deleted the old"},
+}
+
+// runView turns the engine's events into progress.
+type runView struct {
+	show *progress.Display
+	busy map[string]engine.Event // by URN: what is being worked on
+}
+
+func (v *runView) event(e engine.Event) {
+	verb, changes := verbs[e.Op]
+	what := planview.Noun(e.Type, e.Name)
+	switch e.Kind {
+	case engine.KindStarted:
+		if !changes {
+			return
+		}
+		v.busy[e.URN] = e
+	case engine.KindFinished:
+		delete(v.busy, e.URN)
+		if changes {
+			v.show.Print(progress.Good, fmt.Sprintf("%s %s in %s", verb[1], what, progress.Elapsed(e.Elapsed)))
+		}
+	case engine.KindFailed:
+		delete(v.busy, e.URN)
+		v.show.Print(progress.Bad, fmt.Sprintf("%s %s: %s", verb[0], what, e.Message))
+	case engine.KindDiagnostic:
+		level := map[string]progress.Level{engine.SeverityWarning: progress.Warn, engine.SeverityError: progress.Bad}[e.Severity]
+		v.show.Print(level, e.Message)
+		return
+	default:
+		return
+	}
+	v.update()
+}
+
+// update shows what is being worked on.
+func (v *runView) update() {
+	busy := make([]engine.Event, 0, len(v.busy))
+	for _, urn := range sortedKeys(v.busy) {
+		busy = append(busy, v.busy[urn])
+	}
+	slices.SortStableFunc(busy, func(a, b engine.Event) int { return a.Time.Compare(b.Time) })
+	var rows []progress.Row
+	var names []string
+	for _, e := range busy {
+		what := planview.Noun(e.Type, e.Name)
+		names = append(names, what)
+		rows = append(rows, progress.Row{Key: e.URN, Cells: []string{verbs[e.Op][0], what}, Line: verbs[e.Op][0] + " " + what, Since: e.Time})
+	}
+	v.show.Rows(nil, rows)
+	v.show.Wait(strings.Join(names, ", "))
+}
+
+const (
+	healTimeout = 5 * time.Minute
+	healPoll    = time.Second
+)
+
+// healthGate returns what is asked between two nodes of a roll: it waits until the cluster is healthy again, so
+// that never two members of one thing are missing by our own doing.
+func healthGate(d *deps, out *stacks.Outputs) func(context.Context, api.Identity) error {
+	return func(ctx context.Context, node api.Identity) error {
+		limited, cancel := context.WithTimeout(ctx, healTimeout)
+		defer cancel()
+		c, err := d.dial(out)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		var last api.Status
+		for {
+			st, err := c.Status(limited)
+			switch {
+			case err == nil && healthyWith(st, node.Name):
+				return nil
+			case err == nil:
+				last = st
+			case ctx.Err() != nil:
+				return ctx.Err()
+			case limited.Err() != nil:
+				return fmt.Errorf("the stack is not healthy again after %s: %w", healTimeout, errors.Join(errors.New(strings.Join(last.Problems, "; ")), err))
+			default:
+				return err
+			}
+			select {
+			case <-limited.Done():
+			case <-d.after(healPoll):
+			}
+		}
+	}
+}
+
+// healthyWith tells whether the stack is healthy and the node a part of it. Before anything was deployed there is
+// nothing that could be lost.
+func healthyWith(st api.Status, node string) bool {
+	joined := slices.ContainsFunc(st.Nodes, func(n api.NodeStatus) bool { return n.Name == node && n.State == "ready" })
+	return joined && (st.Healthy || st.Deployed == "")
+}

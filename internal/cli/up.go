@@ -1,0 +1,153 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"devctl/internal/api"
+	"devctl/internal/cli/output"
+	"devctl/internal/localcloud"
+	"devctl/stacks"
+)
+
+type upOptions struct {
+	timeout time.Duration
+}
+
+func newUpCommand(d *deps) *cobra.Command {
+	var opts upOptions
+	cmd := &cobra.Command{
+		Use:   "up",
+		Short: "Bring a stack up, or up to date with its spec",
+		Long: `Brings the stack up to what its spec says: network, nodes, and on them Redis, HAProxy and keepalived. It checks the
+spec and this machine first, shows what it would change and asks, then shows how it gets on, and ends with where the
+stack is reached. What is there already stays; run again with nothing to change, it says so within seconds.
+
+Interrupted or failed, it can be run again and goes on where it stopped. The first Ctrl-C lets the running step
+finish, the second stops at once.`,
+		Example: `  devctl up
+  devctl up --yes               # do not ask
+  devctl up -s alpha --yes      # the stack of stacks/Pulumi.alpha.yaml`,
+		Args: exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := mayAsk(cmd, d); err != nil {
+				return err
+			}
+			return runUp(cmd.Context(), d, opts)
+		},
+	}
+	addTimeout(cmd, &opts.timeout)
+	return cmd
+}
+
+func runUp(ctx context.Context, d *deps, opts upOptions) error {
+	project, err := stacks.FindProject(d.global.dir)
+	if err != nil {
+		return err
+	}
+	spec, err := project.Load(d.global.stack)
+	if err != nil {
+		return err
+	}
+	if err := preflight(ctx, d, project, spec); err != nil {
+		return err
+	}
+	env, err := d.open(ctx, spec.Stack, spec)
+	if err != nil {
+		return err
+	}
+	defer env.Close()
+	if err := approve(ctx, d, env, spec); err != nil {
+		return err
+	}
+	show := d.display()
+	defer show.Close()
+	summary, err := runOperation(ctx, d, show, env.Up, "Bringing up stack "+spec.Stack, "Brought up stack "+spec.Stack)
+	if err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return withNext(ctx.Err(), d.command("up")+" goes on where it stopped")
+	}
+	out, err := d.outputs(ctx, spec.Stack)
+	if err != nil {
+		return err
+	}
+	st, deployed, err := deploy(ctx, d, show, spec, out, opts.timeout)
+	if err != nil {
+		return err
+	}
+	show.Close()
+	return writeUp(d.streams.Out, d, out, st, summary.Changed() || deployed)
+}
+
+// preflight checks all that can be checked before anything is touched, and reports everything at once.
+func preflight(ctx context.Context, d *deps, project *stacks.Project, spec *stacks.Spec) error {
+	if overlaps := project.Overlaps(spec); len(overlaps) > 0 {
+		return &stacks.SpecError{Problems: overlaps}
+	}
+	var problems []error
+	if _, err := d.images(); err != nil {
+		problems = append(problems, err)
+	}
+	if spec.Provider == stacks.ProviderLocal {
+		problems = append(problems, d.preflight(ctx, localcloud.PreflightArgs{Stack: spec.Stack, CIDR: spec.Network.CIDR})...)
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if len(problems) == 0 {
+		return nil
+	}
+	var b strings.Builder
+	for _, problem := range problems {
+		b.WriteString("\n  " + strings.ReplaceAll(problem.Error(), "\n", "\n    "))
+	}
+	return withNext(&explainedError{text: fmt.Sprintf("this machine is not ready for stack %q, nothing was touched:%s", spec.Stack, b.String()), cause: errors.Join(problems...)},
+		d.command("doctor")+" checks everything")
+}
+
+// approve shows what would change and asks, unless --yes was given. With nothing to change there is nothing to ask.
+func approve(ctx context.Context, d *deps, env environment, spec *stacks.Spec) error {
+	if d.global.yes {
+		return nil
+	}
+	plan, err := previewPlan(ctx, d, env, spec)
+	if err != nil || plan.Empty() {
+		return err
+	}
+	if err := writePlan(d.streams.Err, plan, d.errStyle()); err != nil {
+		return err
+	}
+	return confirm(ctx, d, fmt.Sprintf("Make these changes to stack %s?", spec.Stack))
+}
+
+// writeUp ends `up`: where the stack is reached, and what to try.
+func writeUp(w io.Writer, d *deps, out *stacks.Outputs, st api.Status, changed bool) error {
+	s := d.outStyle()
+	head := fmt.Sprintf("Stack %s is up: %d nodes, %d Redis shards.", s.Bold(st.Stack), len(st.Nodes), len(st.Redis.Shards))
+	if !changed {
+		head = fmt.Sprintf("No changes: stack %s is up, %d nodes, %d Redis shards.", s.Bold(st.Stack), len(st.Nodes), len(st.Redis.Shards))
+	}
+	reach := output.NewGrid()
+	reach.Row("  Redis endpoint", s.Good(fmt.Sprintf("%s:%d", out.Redis.Address, out.Redis.Port)))
+	reach.Row("  Stats page", out.StatsURL)
+	try := output.NewGrid()
+	try.Row("  "+d.command("redis SET greeting hello"), s.Faint("# talk to Redis through the endpoint"))
+	try.Row("  "+d.command("status --watch"), s.Faint("# nodes, shards, who holds the endpoint"))
+	try.Row("  "+d.command("outputs --show-secrets"), s.Faint("# user and password for your own client"))
+	lines := append([]string{head}, reach.Lines()...)
+	lines = append(lines, "", "Try:")
+	for _, line := range append(lines, try.Lines()...) {
+		if _, err := fmt.Fprintln(w, line); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,180 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"devctl/components/local"
+	"devctl/images"
+	"devctl/internal/api"
+	"devctl/internal/engine"
+	"devctl/internal/localcloud"
+	"devctl/internal/pki"
+	"devctl/internal/provider"
+	"devctl/stacks"
+)
+
+// realDeps is devctl as people run it.
+func realDeps(s Streams) *deps {
+	d := &deps{
+		streams: s, program: programName(os.Args), getenv: os.Getenv, now: time.Now, after: time.After,
+		dial: dialControllers, exec: localcloud.Exec, preflight: localcloud.Preflight,
+		leftovers: localcloud.Leftovers, purge: localcloud.PurgeCache,
+	}
+	d.images = sync.OnceValues(func() (*images.Set, error) { return images.Load(os.DirFS(binDir(d.getenv))) })
+	d.open = d.openStack
+	d.read = func(ctx context.Context, stack string) (map[string]engine.Output, error) {
+		s, err := d.engine(ctx, engine.Options{Stack: stack})
+		if err != nil {
+			return nil, err
+		}
+		return s.Outputs(ctx)
+	}
+	d.exists = func(stack string) bool {
+		s, err := d.engine(context.Background(), engine.Options{Stack: stack})
+		return err == nil && s.Exists()
+	}
+	d.list = func(ctx context.Context) ([]engine.StackInfo, error) {
+		o, err := d.engineOptions(engine.Options{})
+		if err != nil {
+			return nil, err
+		}
+		return engine.List(ctx, o)
+	}
+	d.checks = func() []check { return allChecks(d) }
+	return d
+}
+
+// programName is how devctl was called, so that commands in messages can be pasted.
+func programName(args []string) string {
+	if len(args) > 0 && strings.ContainsRune(args[0], filepath.Separator) {
+		return quoted(args[0])
+	}
+	return "devctl"
+}
+
+// binDir is where the programs are that devctl starts or puts on nodes: beside devctl itself.
+func binDir(getenv func(string) string) string {
+	if dir := getenv("DEVCTL_BIN_DIR"); dir != "" {
+		return dir
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return "bin"
+	}
+	if target, err := filepath.EvalSymlinks(self); err == nil {
+		self = target
+	}
+	return filepath.Dir(self)
+}
+
+// dataDir is devctl's data folder.
+func dataDir(getenv func(string) string) (string, error) {
+	if dir := getenv("DEVCTL_HOME"); dir != "" {
+		return dir, nil
+	}
+	if dir := getenv("XDG_DATA_HOME"); dir != "" {
+		return filepath.Join(dir, "devctl"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("find the data folder: %w; set DEVCTL_HOME", err)
+	}
+	return filepath.Join(home, ".local", "share", "devctl"), nil
+}
+
+// engineOptions completes options with what is the same for all stacks.
+func (d *deps) engineOptions(o engine.Options) (engine.Options, error) {
+	project, err := stacks.FindProject(d.global.dir)
+	if err != nil {
+		return o, err
+	}
+	home, err := dataDir(d.getenv)
+	if err != nil {
+		return o, err
+	}
+	o.Project, o.Description, o.Home, o.BinDir = project.Name, project.Description, home, binDir(d.getenv)
+	return o, nil
+}
+
+func (d *deps) engine(ctx context.Context, o engine.Options) (*engine.Stack, error) {
+	o, err := d.engineOptions(o)
+	if err != nil {
+		return nil, err
+	}
+	return engine.Open(ctx, o)
+}
+
+// openedStack is a stack with the provider that its resources need.
+type openedStack struct {
+	*engine.Stack
+	stop func()
+}
+
+// Close ends the provider.
+func (s *openedStack) Close() { s.stop() }
+
+// openStack is deps.open.
+func (d *deps) openStack(ctx context.Context, stack string, spec *stacks.Spec) (_ environment, err error) {
+	cloud, err := localcloud.Connect()
+	if err != nil {
+		return nil, err
+	}
+	// The provider outlives the first Ctrl-C: what it works on then is finished.
+	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
+	stop := func() {
+		stopServing()
+		_ = cloud.Close()
+	}
+	defer func() {
+		if err != nil {
+			stop()
+		}
+	}()
+	o := engine.Options{
+		Stack: stack, Refresh: spec != nil, Kill: d.hard.Done(),
+		PassphraseCreated: func(path string) {
+			d.say("The secrets of your stacks are encrypted with the passphrase in %s: keep a copy of it.", path)
+		},
+	}
+	served := provider.Options{Cloud: cloud}
+	if spec != nil {
+		if served.Images, err = d.images(); err != nil {
+			return nil, err
+		}
+		o.Program = stacks.Program(spec, local.New(served.Images), served.Images.Etcd())
+	}
+	port, err := provider.Serve(serving, served)
+	if err != nil {
+		return nil, err
+	}
+	o.Providers = map[string]int{provider.Name: port}
+	opened, err := d.engine(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	if spec != nil && opened.Exists() {
+		out, err := d.outputs(ctx, stack)
+		switch {
+		case err == nil:
+			cloud.Healthy = healthGate(d, out)
+		case ctx.Err() != nil:
+			return nil, err
+		} // without outputs the stack was never complete: there is no cluster whose health could be waited for
+	}
+	return &openedStack{Stack: opened, stop: stop}, nil
+}
+
+// dialControllers connects as the stack's admin.
+func dialControllers(o *stacks.Outputs) (cluster, error) {
+	config, err := pki.ClientTLS(o.CACert, pki.Pair{Cert: o.AdminCert, Key: o.AdminKey})
+	if err != nil {
+		return nil, fmt.Errorf("read the stack's admin certificate: %w", err)
+	}
+	return api.NewClient(o.Controllers, config), nil
+}
