@@ -71,8 +71,8 @@ func TestRegistersWhatTheProviderTakes(t *testing.T) {
 		},
 		"devctl:local:NodeGroup main": {
 			"stack": "alpha", "role": "main", "network": "the-network", "image": "localhost/devctl/node:1", "store": "devctl-artifacts-4",
-			"nodes":  []any{map[string]any{"name": "main-1", "zone": "a", "address": "198.18.0.11"}},
-			"config": "public",
+			"nodes":   []any{map[string]any{"name": "main-1", "zone": "a", "address": "198.18.0.11"}},
+			"config":  "public",
 			"secrets": true, // whether it is one
 			"units":   []any{"etcd.service", "devctl-controller.service", "devctl-agent.service"},
 		},

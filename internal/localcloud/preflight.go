@@ -53,10 +53,10 @@ func (c *Cloud) preflight(ctx context.Context, args PreflightArgs) []error {
 		return []error{err}
 	}
 	if info.OSType != "linux" {
-		problems = append(problems, fmt.Errorf("Docker runs %s containers: switch it to Linux containers", info.OSType))
+		problems = append(problems, fmt.Errorf("the Docker engine runs %s containers: switch it to Linux containers", info.OSType))
 	}
 	if info.MemTotal < minMemory {
-		problems = append(problems, fmt.Errorf("Docker has %d MiB of memory, a stack needs %d: give its machine more", info.MemTotal>>20, minMemory>>20))
+		problems = append(problems, fmt.Errorf("the Docker engine has %d MiB of memory, a stack needs %d: give its machine more", info.MemTotal>>20, minMemory>>20))
 	}
 	prefix, err := netip.ParsePrefix(args.CIDR)
 	if err != nil {

@@ -71,7 +71,7 @@ func (i image) Read(ctx context.Context, req infer.ReadRequest[imageArgs, imageS
 	if err != nil || !found {
 		return infer.ReadResponse[imageArgs, imageState]{}, err
 	}
-	return infer.ReadResponse[imageArgs, imageState]{ID: req.ID, Inputs: req.Inputs, State: req.State}, nil
+	return infer.ReadResponse[imageArgs, imageState](req), nil
 }
 
 // Delete keeps the cache: other stacks use it, and the next `devctl up` starts in seconds with it.

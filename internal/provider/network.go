@@ -39,7 +39,7 @@ func (n network) Read(ctx context.Context, req infer.ReadRequest[networkArgs, ne
 		return infer.ReadResponse[networkArgs, networkState]{}, err
 	}
 	req.State.CIDR = cidr
-	return infer.ReadResponse[networkArgs, networkState]{ID: req.ID, Inputs: req.Inputs, State: req.State}, nil
+	return infer.ReadResponse[networkArgs, networkState](req), nil
 }
 
 // Diff: the addresses of a network cannot change, and it has to be gone before its successor can have its name.

@@ -153,7 +153,7 @@ func (n nodeGroup) Read(ctx context.Context, req infer.ReadRequest[nodeGroupArgs
 		return infer.ReadResponse[nodeGroupArgs, nodeGroupState]{}, nil
 	}
 	req.State.Machines = machines(nodes)
-	return infer.ReadResponse[nodeGroupArgs, nodeGroupState]{ID: req.ID, Inputs: req.Inputs, State: req.State}, nil
+	return infer.ReadResponse[nodeGroupArgs, nodeGroupState](req), nil
 }
 
 func (n nodeGroup) Delete(ctx context.Context, req infer.DeleteRequest[nodeGroupState]) (infer.DeleteResponse, error) {
