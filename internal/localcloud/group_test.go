@@ -105,3 +105,13 @@ func TestFirstInactive(t *testing.T) {
 		}
 	}
 }
+
+func TestLastLines(t *testing.T) {
+	t.Parallel()
+	const text = "one\r\n\n\x1b[91mtwo\x1b[0m\r\n  \nthree\n"
+	for n, want := range map[int]string{0: "", 1: "three", 2: "two\nthree", 9: "one\ntwo\nthree"} {
+		if got := lastLines(text, n); got != want {
+			t.Errorf("last %d lines are %q, want %q", n, got, want)
+		}
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -274,9 +275,12 @@ func (c *Cloud) removeImages(ctx context.Context, repository string, keep ...str
 	})
 }
 
+// terminalCodes are the colours and carriage returns that consoles have and error messages should not.
+var terminalCodes = regexp.MustCompile("\x1b\\[[0-9;]*[A-Za-z]|\r")
+
 // lastLines returns the last n lines of text that are not blank.
 func lastLines(text string, n int) string {
-	lines := slices.DeleteFunc(strings.Split(text, "\n"), func(l string) bool { return strings.TrimSpace(l) == "" })
+	lines := slices.DeleteFunc(strings.Split(terminalCodes.ReplaceAllString(text, ""), "\n"), func(l string) bool { return strings.TrimSpace(l) == "" })
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 

@@ -295,7 +295,7 @@ func (c *Cloud) lastLogLines(ctx context.Context, id string, n int) string {
 	if err != nil {
 		return ""
 	}
-	return lastLines(strings.ReplaceAll(string(text), "\r", ""), n)
+	return lastLines(string(text), n)
 }
 
 // stopNode shuts a machine down in order, so that its services can say goodbye.
