@@ -30,8 +30,10 @@ func config(ep api.EndpointSpec, statsPort int, self api.Identity, peers []api.I
 global_defs {
     router_id %[1]s
     vrrp_version 3
+    # The script runs as keepalived does, which has next to no capabilities; 2.2.7 ends itself in a configuration test
+    # when it is another user.
     enable_script_security
-    script_user nobody
+    script_user root
     # Neighbours that missed the first announcement of a move hear it again.
     vrrp_garp_master_delay 1
     vrrp_garp_master_refresh 10
