@@ -110,7 +110,12 @@ func runAgent(ctx context.Context, n node, log *slog.Logger) error {
 	}
 	return agent.Run(ctx, agent.Config{
 		Identity: n.Identity, ID: n.ID, Ignition: n.Ignition, Version: version.Version, Mains: n.Mains, Log: log,
-		Ready: func() { notify(log, "registered as "+n.Identity.Name) },
+		Ready: func() {
+			notify(log, "registered as "+n.Identity.Name)
+			if err := settle(); err != nil {
+				log.Warn("cannot give memory back", "error", err)
+			}
+		},
 	})
 }
 

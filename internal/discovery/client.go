@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -11,8 +12,10 @@ import (
 	"strconv"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
 
 	"devctl/internal/api"
 )
@@ -20,6 +23,9 @@ import (
 // callTimeout bounds one question to etcd. It is short because a member that hangs (rather than refuses) costs
 // the whole of it, and the next question goes to another member.
 const callTimeout = 2 * time.Second
+
+// buffer is the size, in bytes, of the buffers of a connection.
+const buffer = 4096
 
 // Endpoints are the URLs of the main nodes' etcd.
 func Endpoints(mains []api.Peer) []string {
@@ -42,11 +48,19 @@ func Dial(endpoints []string, tls *tls.Config) (*clientv3.Client, error) {
 		DialKeepAliveTimeout: 3 * time.Second,
 		MaxUnaryRetries:      3,
 		Logger:               zap.NewNop(), // the caller logs what it does about an error, once
+		// gRPC's own are 32 KiB each, for each of the members; what is said here is small.
+		DialOptions: []grpc.DialOption{grpc.WithReadBufferSize(buffer), grpc.WithWriteBufferSize(buffer)},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("connect to etcd at %v: %w", endpoints, err)
 	}
 	return cli, nil
+}
+
+// refusedByLearner tells whether a member refused because it is still learning: the next attempt goes to another one,
+// and there is nothing to worry about.
+func refusedByLearner(err error) bool {
+	return errors.Is(err, rpctypes.Error(rpctypes.ErrGRPCNotSupportedForLearner))
 }
 
 // Snapshot is what etcd held under a prefix at one revision.

@@ -35,7 +35,9 @@ func Follow(ctx context.Context, cli *clientv3.Client, prefix string, log *slog.
 		if err == nil {
 			continue
 		}
-		log.Warn("cannot follow etcd, what was known stays", "prefix", prefix, "error", err)
+		if !refusedByLearner(err) {
+			log.Warn("cannot follow etcd, what was known stays", "prefix", prefix, "error", err)
+		}
 		if err := retry.Wait(ctx); err != nil {
 			return err
 		}

@@ -73,10 +73,10 @@ func (p *Presence) Run(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 		if err != nil {
-			if !failing {
+			if !failing && !refusedByLearner(err) {
 				p.Log.Warn("heartbeat failed, trying on", "error", err)
 			}
-			failing = true
+			failing = failing || !refusedByLearner(err)
 			timer.Reset(retry.Next())
 			continue
 		}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -34,7 +35,7 @@ func newCluster(t *testing.T) *cluster {
 
 func (c *cluster) config(i int, found bool) etcdmember.Config {
 	cfg := etcdmember.Config{
-		Name: c.members[i].Name, Found: found, Log: slog.New(slog.DiscardHandler),
+		Name: c.members[i].Name, Found: found, TLS: c.members[i].TLS, Log: slog.New(slog.DiscardHandler),
 		DataDir: c.members[i].DataDir, EnvFile: filepath.Join(filepath.Dir(c.members[i].DataDir), "etcd.env"),
 	}
 	for _, m := range c.members {
@@ -175,27 +176,44 @@ func TestLostDiskRejoins(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
 		found bool // whether the machine still has the permission to found
-	}{{"replaced machine", false}, {"founder that restarts", true}} {
+		auth  bool // certificates everywhere, and only root may change members
+		lost  int
+	}{
+		{"replaced machine", false, false, 2},
+		{"founder that restarts", true, false, 2},
+		{"authentication on, first member", false, true, 0},
+		{"authentication on, last member", false, true, 2},
+	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			c := newCluster(t)
+			if tc.auth {
+				authority := etcdtest.NewAuthority(t)
+				for _, m := range c.members {
+					m.Secure(authority)
+				}
+			}
 			c.found()
-			cli := etcdtest.Dial(t, c.members[0], c.members[1])
+			lost := c.members[tc.lost]
+			cli := etcdtest.Dial(t, slices.DeleteFunc(slices.Clone(c.members), func(m *etcdtest.Member) bool { return m == lost })...)
 			c.voters(cli)
+			if tc.auth {
+				etcdtest.EnableAuth(t, cli)
+			}
 			put(t, cli, "kept")
 			before, err := cli.MemberList(context.Background())
 			if err != nil {
 				t.Fatal(err)
 			}
 
-			c.loseDisk(2)
-			env := c.boot(2, tc.found)
+			c.loseDisk(tc.lost)
+			env := c.boot(tc.lost, tc.found)
 			if !strings.HasSuffix(env, "\nETCD_INITIAL_CLUSTER_STATE=existing\n") {
 				t.Errorf("environment is %q, want that of an existing cluster", env)
 			}
-			c.promoting(2)
+			c.promoting(tc.lost)
 			c.voters(cli)
-			holds(t, c.members[2], "kept")
+			holds(t, lost, "kept")
 			after, err := cli.MemberList(context.Background())
 			if err != nil {
 				t.Fatal(err)
@@ -205,7 +223,7 @@ func TestLostDiskRejoins(t *testing.T) {
 			}
 			for _, old := range before.Members {
 				for _, now := range after.Members {
-					if old.Name == "main-3" && now.ID == old.ID {
+					if old.Name == lost.Name && now.ID == old.ID {
 						t.Errorf("the member that lost its data is still there: %v", now)
 					}
 				}

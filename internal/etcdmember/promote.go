@@ -2,6 +2,7 @@ package etcdmember
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -41,7 +42,7 @@ func Promote(ctx context.Context, c Config) error {
 			return context.Cause(ctx)
 		case <-timer.C:
 		}
-		promoted, err := promote(ctx, cli, self)
+		promoted, err := c.promote(ctx, cli, self, others)
 		if err != nil {
 			if err.Error() != last && ctx.Err() == nil {
 				c.Log.Info("this machine's etcd is no voter yet", "reason", err)
@@ -59,7 +60,7 @@ func Promote(ctx context.Context, c Config) error {
 }
 
 // promote returns nil when the member is a voter, and whether it has become one just now.
-func promote(ctx context.Context, cli *clientv3.Client, self Member) (promoted bool, err error) {
+func (c Config) promote(ctx context.Context, cli *clientv3.Client, self Member, others []Member) (promoted bool, err error) {
 	members, err := list(ctx, cli)
 	if err != nil {
 		return false, err
@@ -71,10 +72,34 @@ func promote(ctx context.Context, cli *clientv3.Client, self Member) (promoted b
 	if !m.IsLearner {
 		return false, nil
 	}
+	// Only the leader can: another member would pass the request on without saying who asks, and with
+	// authentication on the leader then refuses.
+	leader, err := c.leader(ctx, cli, others)
+	if err != nil {
+		return false, err
+	}
+	direct, err := c.dial([]Member{leader})
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = direct.Close() }()
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	if _, err := cli.MemberPromote(ctx, m.ID); err != nil {
+	if _, err := direct.MemberPromote(ctx, m.ID); err != nil {
 		return false, fmt.Errorf("promote learner %q: %w", self.Name, err)
 	}
 	return true, nil
+}
+
+// leader finds the member that leads: it names itself.
+func (c Config) leader(ctx context.Context, cli *clientv3.Client, members []Member) (Member, error) {
+	for _, m := range members {
+		ask, cancel := context.WithTimeout(ctx, askTimeout)
+		status, err := cli.Status(ask, m.Client)
+		cancel()
+		if err == nil && status.Leader != 0 && status.Leader == status.Header.MemberId {
+			return m, nil
+		}
+	}
+	return Member{}, errors.New("no member says that it leads the etcd cluster")
 }

@@ -4,6 +4,7 @@ package etcdtest
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"os"
@@ -17,6 +18,8 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+
+	"devctl/internal/pki"
 )
 
 // Member is one etcd process. It can be stopped and started again; its ports and data stay.
@@ -29,6 +32,8 @@ type Member struct {
 	Env []string
 	// Args are added to the command line.
 	Args []string
+	// TLS is for clients; nil where the member talks plain HTTP.
+	TLS *tls.Config
 
 	t    testing.TB
 	bin  string
@@ -60,6 +65,79 @@ func New(t testing.TB, name string) *Member {
 	}
 	t.Cleanup(m.Stop)
 	return m
+}
+
+// Authority is a certificate authority for members and their clients.
+type Authority struct {
+	t    testing.TB
+	pair pki.Pair
+	dir  string
+}
+
+// NewAuthority makes one.
+func NewAuthority(t testing.TB) *Authority {
+	t.Helper()
+	pair, err := pki.NewAuthority("test", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &Authority{t: t, pair: pair, dir: t.TempDir()}
+	if err := pair.Store(a.dir, "ca"); err != nil {
+		t.Fatal(err)
+	}
+	member := pki.Profile{CommonName: "etcd", Organization: "devctl:etcd", Addresses: []string{"127.0.0.1"}, Server: true, Client: true}
+	own, err := pair.Issue(member, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := own.Store(a.dir, "etcd"); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// Client makes the TLS configuration of a client with the given common name, which is etcd's user.
+func (a *Authority) Client(commonName string) *tls.Config {
+	a.t.Helper()
+	pair, err := a.pair.Issue(pki.Profile{CommonName: commonName, Client: true}, time.Now())
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	config, err := pki.ClientTLS(a.pair.Cert, pair)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return config
+}
+
+// Secure makes a member that has not been started demand certificates of the authority, from clients and peers.
+func (m *Member) Secure(a *Authority) {
+	m.Client = strings.Replace(m.Client, "http://", "https://", 1)
+	m.Peer = strings.Replace(m.Peer, "http://", "https://", 1)
+	ca, cert, key := filepath.Join(a.dir, "ca.crt"), filepath.Join(a.dir, "etcd.crt"), filepath.Join(a.dir, "etcd.key")
+	m.Args = append(m.Args,
+		"--client-cert-auth", "--trusted-ca-file="+ca, "--cert-file="+cert, "--key-file="+key,
+		"--peer-client-cert-auth", "--peer-trusted-ca-file="+ca, "--peer-cert-file="+cert, "--peer-key-file="+key)
+	m.TLS = a.Client("root")
+}
+
+// EnableAuth switches etcd's authentication on, with the user root.
+func EnableAuth(t testing.TB, cli *clientv3.Client) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if _, err := cli.UserAddWithOptions(ctx, "root", "", &clientv3.UserAddOptions{NoPassword: true}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cli.RoleAdd(ctx, "root"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cli.UserGrantRole(ctx, "root", "root"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cli.AuthEnable(ctx); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // Start starts the process. It does not wait.
@@ -125,7 +203,9 @@ func Dial(t testing.TB, members ...*Member) *clientv3.Client {
 	for _, m := range members {
 		endpoints = append(endpoints, m.Client)
 	}
-	cli, err := clientv3.New(clientv3.Config{Endpoints: endpoints, DialTimeout: 2 * time.Second, Logger: zap.NewNop()})
+	cli, err := clientv3.New(clientv3.Config{
+		Endpoints: endpoints, TLS: members[0].TLS, DialTimeout: 2 * time.Second, Logger: zap.NewNop(),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
