@@ -24,8 +24,13 @@ const resync = 15 * time.Second
 // changed gets a map of its own and is never called twice at a time.
 func Follow(ctx context.Context, cli *clientv3.Client, prefix string, log *slog.Logger, changed func(Snapshot)) error {
 	var retry backoff.Backoff
+	var failing bool
 	for {
 		err := follow(ctx, cli, prefix, func(s Snapshot) {
+			if failing {
+				log.Info("following etcd again", "prefix", prefix)
+			}
+			failing = false
 			retry.Reset()
 			changed(s)
 		})
@@ -35,7 +40,8 @@ func Follow(ctx context.Context, cli *clientv3.Client, prefix string, log *slog.
 		if err == nil {
 			continue
 		}
-		if !refusedByLearner(err) {
+		if !failing && !refusedByLearner(err) {
+			failing = true
 			log.Warn("cannot follow etcd, what was known stays", "prefix", prefix, "error", err)
 		}
 		if err := retry.Wait(ctx); err != nil {

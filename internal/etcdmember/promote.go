@@ -14,7 +14,7 @@ const (
 	learnerInterval = time.Second
 	// voterInterval is how often a voter looks whether it has become a learner: etcd can be restarted with an
 	// empty disk while this process goes on.
-	voterInterval = 10 * time.Second
+	voterInterval = 30 * time.Second
 )
 
 // Promote makes this machine's member a voter whenever it is a learner, until ctx ends. A learner cannot do that
@@ -28,11 +28,6 @@ func Promote(ctx context.Context, c Config) error {
 		<-ctx.Done()
 		return context.Cause(ctx)
 	}
-	cli, err := c.dial(others)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = cli.Close() }()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var last string // the last error, so that each is logged once
@@ -42,7 +37,7 @@ func Promote(ctx context.Context, c Config) error {
 			return context.Cause(ctx)
 		case <-timer.C:
 		}
-		promoted, err := c.promote(ctx, cli, self, others)
+		promoted, err := c.promote(ctx, self, others)
 		if err != nil {
 			if err.Error() != last && ctx.Err() == nil {
 				c.Log.Info("this machine's etcd is no voter yet", "reason", err)
@@ -59,8 +54,14 @@ func Promote(ctx context.Context, c Config) error {
 	}
 }
 
-// promote returns nil when the member is a voter, and whether it has become one just now.
-func (c Config) promote(ctx context.Context, cli *clientv3.Client, self Member, others []Member) (promoted bool, err error) {
+// promote returns nil when the member is a voter, and whether it has become one just now. It keeps no connection:
+// the next look may be long after.
+func (c Config) promote(ctx context.Context, self Member, others []Member) (promoted bool, err error) {
+	cli, err := c.dial(others)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = cli.Close() }()
 	members, err := list(ctx, cli)
 	if err != nil {
 		return false, err
