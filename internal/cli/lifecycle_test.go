@@ -248,6 +248,7 @@ func TestStackList(t *testing.T) {
 			{Name: "gone", LastUpdate: testTime, Resources: 12},
 			{Name: "local", LastUpdate: testTime, Resources: 12},
 			{Name: "alpha", Resources: 1},
+			{Name: "previewed", Resources: 0},
 		}, nil
 	}
 	var got []stackView

@@ -119,7 +119,7 @@ func (v *runView) event(e engine.Event) {
 		}
 	case engine.KindFailed:
 		delete(v.busy, e.URN)
-		v.show.Print(progress.Bad, fmt.Sprintf("%s %s: %s", verb[0], what, e.Message))
+		v.show.Print(progress.Bad, fmt.Sprintf("%s %s failed", verb[0], what)) // why ends the run's error
 	case engine.KindDiagnostic:
 		level := map[string]progress.Level{engine.SeverityWarning: progress.Warn, engine.SeverityError: progress.Bad}[e.Severity]
 		v.show.Print(level, e.Message)

@@ -74,6 +74,9 @@ func runStackList(ctx context.Context, d *deps, format output.Format) error {
 	}
 	for _, info := range existing {
 		v, hasSpec := views[info.Name]
+		if !hasSpec && stackState(info) == "not created" {
+			continue // somebody asked for a preview of it once
+		}
 		if !hasSpec {
 			v = stackView{Name: info.Name, Spec: "missing"}
 		}
