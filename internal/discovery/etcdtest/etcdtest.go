@@ -231,14 +231,29 @@ func Eventually(t testing.TB, limit time.Duration, check func() error) {
 	}
 }
 
+// ports hands out ports below the range that the kernel takes for outgoing connections (32768 and up): a member that
+// is restarted must find its port free. Processes begin at different places.
+var ports = struct {
+	sync.Mutex
+	next int
+}{next: os.Getpid() * 61 % portSpan}
+
+const firstPort, portSpan = 20000, 12000
+
 func freeAddress(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	ports.Lock()
+	defer ports.Unlock()
+	for range portSpan {
+		address := fmt.Sprintf("127.0.0.1:%d", firstPort+ports.next)
+		ports.next = (ports.next + 1) % portSpan
+		if l, err := net.Listen("tcp", address); err == nil {
+			_ = l.Close()
+			return address
+		}
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
+	t.Fatal("no free port")
+	return ""
 }
 
 // binary finds bin/etcd of this repository.
