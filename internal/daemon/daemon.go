@@ -131,6 +131,7 @@ func runController(ctx context.Context, n node, log *slog.Logger) error {
 	defer cancel()
 	return controller.Run(ctx, controller.Config{
 		Identity: n.Identity, Mains: n.Mains, CADir: api.PKIDir, CertDir: api.NodePKIDir, Log: log,
+		Ready: func() { notify(log, "serving") },
 	})
 }
 

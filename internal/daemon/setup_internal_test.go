@@ -12,6 +12,7 @@ import (
 
 	"devctl/internal/api"
 	"devctl/internal/pki"
+	"devctl/internal/version"
 )
 
 func write(t *testing.T, path, text string) string {
@@ -155,7 +156,7 @@ func TestMainUsage(t *testing.T) {
 		{nil, 2, "", usage},
 		{[]string{"agent", "controller"}, 2, "", usage},
 		{[]string{"agnet"}, 2, "", "devctld: unknown command \"agnet\"\n\n" + usage},
-		{[]string{"version"}, 0, "0.1.0-dev\n", ""},
+		{[]string{"version"}, 0, version.Version + "\n", ""},
 	} {
 		var stdout, stderr bytes.Buffer
 		if code := Main(tc.args, &stdout, &stderr); code != tc.code || stdout.String() != tc.stdout || stderr.String() != tc.tail {
