@@ -200,14 +200,14 @@ func eventLine(e api.Event) (progress.Level, string) {
 	case "error":
 		level = progress.Bad
 	}
-	var where string
-	switch {
-	case e.Node != "" && e.Unit != "":
-		where = e.Node + " " + e.Unit + ": "
-	case e.Node != "":
-		where = e.Node + ": "
-	case e.Unit != "":
-		where = e.Unit + ": "
+	where := ""
+	for _, name := range []string{e.Node, e.Unit} {
+		if name != "" && !strings.Contains(e.Message, name) {
+			where += name + " "
+		}
+	}
+	if where != "" {
+		where = strings.TrimSpace(where) + ": "
 	}
 	return level, where + e.Message
 }

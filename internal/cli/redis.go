@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 	"github.com/spf13/cobra"
 
 	"devctl/internal/cli/output"
@@ -51,6 +52,7 @@ func runRedis(ctx context.Context, d *deps, format output.Format, args []string)
 		return err
 	}
 	o := publicOutputs(spec.Stack, out, true).Redis
+	logging.Disable() // the library would write on stderr by itself what it returns as an error, too
 	client := redis.NewClusterClient(&redis.ClusterOptions{
 		Addrs:    []string{fmt.Sprintf("%s:%d", o.Address, o.Port)},
 		Username: o.Username, Password: o.Password,
