@@ -1,8 +1,6 @@
 # What a person does with this repository. `make` alone says what there is.
 
 BIN     := bin
-VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unversioned)
-LDFLAGS := -s -w -X devctl/internal/version.Version=$(VERSION)
 
 # The pinned tools: what tools/go.mod names, under the names we use.
 TOOLS           := pulumi etcd etcdctl etcdutl ignition-validate staticcheck
@@ -23,9 +21,12 @@ help: ## Show this list
 
 build: devctl tools ## Build devctl, devctld and the pinned tools into bin/
 
-# Go itself knows whether anything has changed; without a change this takes a second.
+# Go itself knows whether anything has changed; without a change this takes a second. No commit is stamped into them:
+# devctld is part of what a machine is made from, and a commit to the docs must not replace machines. Without gRPC's trace
+# pages the daemon is smaller.
 devctl:
-	@go build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/devctl ./cmd/devctld
+	@go build -trimpath -buildvcs=false -ldflags '-s -w' -o $(BIN)/ ./cmd/devctl
+	@go build -trimpath -buildvcs=false -ldflags '-s -w' -tags grpcnotrace -o $(BIN)/ ./cmd/devctld
 
 tools: $(TOOLS:%=$(BIN)/%)
 

@@ -37,7 +37,9 @@ type Config struct {
 	// CADir holds ca.crt and ca.key, CertDir holds controller.crt and controller.key.
 	CADir   string
 	CertDir string
-	Log     *slog.Logger
+	// Ready is called once the API is served; nil for nobody.
+	Ready func()
+	Log   *slog.Logger
 }
 
 // reconcileRedis is redis.Reconcile. It is a parameter so that tests can stand in for Redis.
@@ -100,6 +102,9 @@ func run(ctx context.Context, c Config, l net.Listener, reconcile reconcileRedis
 	g.Go(func() error { return con.serve(gctx, l, serverTLS) })
 	g.Go(func() error { return con.campaign(gctx) })
 	g.Go(func() error { return discovery.Reap(gctx, etcd, c.Log) })
+	if c.Ready != nil {
+		c.Ready() // the listener takes connections; without a quorum the answer is that there is none
+	}
 	if err := g.Wait(); ctx.Err() == nil {
 		return err
 	}

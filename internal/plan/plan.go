@@ -123,7 +123,7 @@ func desired(d api.Deployment, current []api.Assignment) []want {
 		unit := units.Keepalived(d.Images.Keepalived)
 		peers := slices.DeleteFunc(slices.Clone(balancers), func(p api.Identity) bool { return p.Name == b.Name })
 		files := keepalived.Files(d.Endpoint, d.Balancer.StatsPort, b, peers, priority(i))
-		a := api.Assignment{Node: b.Name, Unit: unit.Name, Text: unit.Text, Files: files}
+		a := api.Assignment{Node: b.Name, Unit: unit.Name, Text: unit.Text, Files: files, Endpoint: d.Endpoint.Address}
 		out = append(out, want{sealed(a), "holds or backs " + d.Endpoint.Address})
 	}
 	return out

@@ -7,7 +7,6 @@ package provider
 import (
 	"context"
 	"fmt"
-	"strings"
 	"sync"
 
 	p "github.com/pulumi/pulumi-go-provider"
@@ -19,11 +18,14 @@ import (
 
 	"devctl/images"
 	"devctl/internal/localcloud"
-	"devctl/internal/version"
 )
 
 // Name is the provider's package name in type tokens: devctl:local:Network.
 const Name = "devctl"
+
+// schemaVersion is the version of the resources' shape. It is not devctl's: Pulumi wants semantic versions only,
+// and a build of devctl may be called after a commit.
+const schemaVersion = "1.0.0"
 
 // Options are what the resources work with.
 type Options struct {
@@ -54,7 +56,7 @@ func Serve(ctx context.Context, o Options) (port int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	server, err := p.RawServer(Name, pulumiVersion(version.Version), provider)(nil)
+	server, err := p.RawServer(Name, schemaVersion, provider)(nil)
 	if err != nil {
 		return 0, fmt.Errorf("serve provider %s: %w", Name, err)
 	}
@@ -110,15 +112,6 @@ func (r *run) intercept(ctx context.Context, req any, info *grpc.UnaryServerInfo
 	defer cancel()
 	defer context.AfterFunc(current, cancel)()
 	return handler(ctx, req)
-}
-
-// pulumiVersion makes a version that Pulumi can parse.
-func pulumiVersion(v string) string {
-	v = strings.TrimPrefix(v, "v")
-	if v == "" {
-		return "0.0.0"
-	}
-	return v
 }
 
 // reporter is how the work of a resource tells its progress.
