@@ -157,8 +157,11 @@ func TestClientErrors(t *testing.T) {
 			want:   []string{"get status: decode the answer of 127.0.0.1:", "invalid character 'h'"},
 		},
 		"newer controller": {
-			answer: func(w http.ResponseWriter, r *http.Request) { w.Header().Set(VersionHeader, "99.1.0"); fmt.Fprint(w, "{}") },
-			want:   []string{"the controller has version 99.1.0", "Upgrade devctl, so that both have the same major and minor version."},
+			answer: func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set(VersionHeader, "99.1.0")
+				fmt.Fprint(w, "{}")
+			},
+			want: []string{"the controller has version 99.1.0", "Upgrade devctl, so that both have the same major and minor version."},
 		},
 		"no quorum until the deadline": {
 			answer: func(w http.ResponseWriter, r *http.Request) {

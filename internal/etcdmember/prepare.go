@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -29,6 +30,10 @@ import (
 
 // askTimeout bounds one question to other members.
 const askTimeout = 2 * time.Second
+
+// knockTimeout bounds the wait for somebody to take a connection at all. On the first start of all mains nobody is
+// there yet, and every one of them would wait for the whole askTimeout to learn that.
+const knockTimeout = 300 * time.Millisecond
 
 // Member is a main node's etcd as the others reach it.
 type Member struct {
@@ -155,6 +160,10 @@ func (c Config) clusterExists(ctx context.Context, self Member, others []Member)
 		}
 		go func() {
 			defer func() { _ = cli.Close() }()
+			if !listens(ctx, other) {
+				answers <- false
+				return
+			}
 			ctx, cancel := context.WithTimeout(ctx, askTimeout)
 			defer cancel()
 			resp, err := cli.MemberList(ctx, clientv3.WithSerializable())
@@ -172,6 +181,21 @@ func (c Config) clusterExists(ctx context.Context, self Member, others []Member)
 		exists = <-answers || exists
 	}
 	return exists, nil
+}
+
+// listens tells whether anything takes connections where the member serves its clients.
+func listens(ctx context.Context, m Member) bool {
+	u, err := url.Parse(m.Client)
+	if err != nil {
+		return true // whoever asks in earnest will say what is wrong with it
+	}
+	dialer := net.Dialer{Timeout: knockTimeout}
+	conn, err := dialer.DialContext(ctx, "tcp", u.Host)
+	if err != nil {
+		return false
+	}
+	_ = conn.Close()
+	return true
 }
 
 // join gets this member into the cluster of the others, and returns the cluster's members.

@@ -95,9 +95,12 @@ frontend stats
     bind :%[11]d
     timeout client 10s
     timeout http-request 5s
-    # For keepalived and for people: 200 as long as there is a primary to send somebody to.
+    # For people and their monitoring: 200 as long as there is a primary to send somebody to.
     monitor-uri /healthz
     monitor fail if { nbsrv(%[5]s) lt 1 }
+    # For keepalived: HAProxy serves. A primary that is down is down for both balancers, and no reason to let go of the
+    # address; nor has a new stack to wait for Redis before it has one.
+    http-request return status 200 content-type text/plain string alive if { path /livez }
     http-request auth realm devctl unless { http_auth(people) }
     http-request use-service prometheus-exporter if { path /metrics }
     http-request redirect location /stats unless { path_beg /stats }

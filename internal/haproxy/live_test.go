@@ -211,6 +211,9 @@ func TestLive(t *testing.T) {
 		}
 		return nil
 	})
+	if code, body := get(t, "/livez", ""); code != http.StatusOK {
+		t.Errorf("an empty balancer does not serve /livez: %d %s", code, body)
+	}
 
 	reconcile := func(want []Server) {
 		t.Helper()
@@ -315,6 +318,7 @@ func checkPages(t *testing.T) {
 	}
 	for _, want := range []answer{
 		{"/healthz", "", 200, "Service ready"},
+		{"/livez", "", 200, "alive"},
 		{"/stats", "", 401, ""},
 		{"/stats", "somebody", 401, ""},
 		{"/stats", "stats", 200, "redis1"},

@@ -12,7 +12,7 @@ import (
 )
 
 // Files returns keepalived's configuration on the balancer self. Peers are the other balancers, statsPort is where
-// HAProxy answers /healthz, and priority (1–254) must differ between the balancers.
+// HAProxy answers /livez, and priority (1–254) must differ between the balancers.
 //
 // A balancer that dies is replaced after three advertisements of 0.2 s, one whose HAProxy is dead or hung after the
 // check has failed twice: both within a second. None takes the address back by itself.

@@ -21,7 +21,7 @@ import (
 
 const (
 	statsPort = 7020
-	// serveEnv makes the test binary a stand-in for HAProxy that says 200 at /healthz.
+	// serveEnv makes the test binary a stand-in for HAProxy that says 200 at /livez.
 	serveEnv = "DEVCTL_TEST_SERVE"
 )
 
@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 		if err != nil {
 			panic(err)
 		}
-		http.HandleFunc("/healthz", func(http.ResponseWriter, *http.Request) {})
+		http.HandleFunc("/livez", func(http.ResponseWriter, *http.Request) {})
 		panic(http.Serve(listener, nil))
 	}
 	os.Exit(m.Run())
