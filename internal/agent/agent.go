@@ -81,7 +81,7 @@ func Run(ctx context.Context, c Config) error {
 	g.Go(func() error {
 		r := &reconciler{
 			systemd: sd, secrets: secrets, journal: journal, log: c.Log, unitDir: unitDir, stateFile: stateFile,
-			owned: owned, base: baseUnits(c.Identity.Role), report: board.setUnits,
+			owned: owned, base: baseUnits(c.Identity.Role), report: board.setUnits, pace: board.pace,
 		}
 		return r.run(ctx, desired)
 	})

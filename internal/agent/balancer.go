@@ -15,17 +15,14 @@ import (
 	"devctl/units"
 )
 
-// balanceInterval is how often HAProxy is made to agree with the node records although none has changed: it may
-// have been restarted.
-const balanceInterval = time.Second
-
 // balance keeps the servers of the node's HAProxy what the node records say, and looks whether the node holds the
 // virtual IP. A worker that runs no HAProxy does not follow the records: they would be sent to it every second.
 func balance(ctx context.Context, cli *clientv3.Client, c Config, b *board) error {
-	tick := time.NewTicker(balanceInterval)
+	tick := time.NewTicker(lookInterval)
 	defer tick.Stop()
 	unit := units.HAProxy("").Name
 	for {
+		tick.Reset(b.pace())
 		_, assigned := b.assigned()[unit]
 		if assigned {
 			if err := balanceWhile(ctx, cli, c, b, unit); err != nil {
@@ -62,11 +59,13 @@ func balanceWhile(ctx context.Context, cli *clientv3.Client, c Config, b *board,
 	})
 	g.Go(func() error {
 		defer done()
-		tick := time.NewTicker(balanceInterval)
+		tick := time.NewTicker(lookInterval)
 		defer tick.Stop()
 		var want []haproxy.Server
 		var failing bool
 		for {
+			// Also when no record has changed: HAProxy may have been restarted.
+			tick.Reset(b.pace())
 			select {
 			case <-gctx.Done():
 				return nil // the other one says why

@@ -17,6 +17,13 @@ import (
 	"devctl/internal/discovery"
 )
 
+const (
+	// lookInterval is how often the agent looks at what runs when nothing moves.
+	lookInterval = time.Second
+	// hurryInterval is how often it looks while something is on its way: others wait for what comes of it.
+	hurryInterval = 200 * time.Millisecond
+)
+
 // board is where the parts of the agent leave what they know about the node, for the next heartbeat and for
 // each other.
 type board struct {
@@ -85,6 +92,21 @@ func (b *board) setHolds(holds bool) {
 		b.holds = holds
 		return changed
 	})
+}
+
+// pace is the time until the next look at what runs.
+func (b *board) pace() time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	moves := slices.ContainsFunc(b.deployed, func(u api.UnitStatus) bool { return !u.Ready() && u.Active != "failed" }) ||
+		slices.ContainsFunc(b.redis, func(r api.RedisInstance) bool {
+			return r.State != "ok" || r.Role != "primary" && !r.LinkUp
+		}) ||
+		b.lb != nil && b.lb.Up < b.lb.Backends
+	if moves {
+		return hurryInterval
+	}
+	return lookInterval
 }
 
 // assigned returns the units of the node that were applied.

@@ -19,8 +19,6 @@ import (
 )
 
 const (
-	// lookInterval is how often systemd is asked how the units are.
-	lookInterval = time.Second
 	// resyncInterval is how often secrets are read again and resting units started.
 	resyncInterval = 30 * time.Second
 	// evidenceAge is how old the log lines of a unit that fails may get.
@@ -50,7 +48,8 @@ type reconciler struct {
 	stateFile string
 	base      []string // units that came with the machine: reported, never touched
 	report    func(owned map[string]applied, base, assigned []api.UnitStatus)
-	random    func() float64 // jitter of retries; nil means math/rand
+	pace      func() time.Duration // until the next look at the units
+	random    func() float64       // jitter of retries; nil means math/rand
 
 	owned    map[string]applied
 	desired  map[string]api.Assignment // nil until etcd has answered
@@ -81,14 +80,15 @@ func followAssignments(ctx context.Context, cli *clientv3.Client, c Config, out 
 	})
 }
 
-// run reconciles until ctx ends: at once when assignments come in, every 30 s, and sooner after trouble. Every
-// second it looks at the units and goes on with what had to wait for them.
+// run reconciles until ctx ends: at once when assignments come in, every 30 s, and sooner after trouble. In
+// between it looks at the units and goes on with what had to wait for them.
 func (r *reconciler) run(ctx context.Context, desired <-chan map[string]api.Assignment) error {
 	tick := time.NewTicker(lookInterval)
 	defer tick.Stop()
 	retry := backoff.Backoff{Min: time.Second, Max: resyncInterval, Random: r.random}
 	var next time.Time // when to make a full pass again
 	for {
+		tick.Reset(r.pace())
 		full := false
 		select {
 		case <-ctx.Done():

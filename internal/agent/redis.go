@@ -14,7 +14,6 @@ import (
 )
 
 const (
-	inspectInterval = time.Second
 	// passwordInterval is how often the password is read again: it may have been changed.
 	passwordInterval = 30 * time.Second
 	// patience is how many looks in a row an instance may miss before it is reported no more. HAProxy's own checks
@@ -22,9 +21,9 @@ const (
 	patience = 2
 )
 
-// inspectRedis looks at the node's Redis instances every second until ctx ends.
+// inspectRedis looks at the node's Redis instances again and again until ctx ends.
 func inspectRedis(ctx context.Context, c Config, b *board, secrets func(context.Context, string) (string, error)) error {
-	tick := time.NewTicker(inspectInterval)
+	tick := time.NewTicker(lookInterval)
 	defer tick.Stop()
 	var (
 		seen     sightings
@@ -32,6 +31,7 @@ func inspectRedis(ctx context.Context, c Config, b *board, secrets func(context.
 		readAt   time.Time
 	)
 	for {
+		tick.Reset(b.pace())
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)

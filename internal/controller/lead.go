@@ -30,6 +30,7 @@ type leader struct {
 	wake    chan struct{}        // holds one value when something changed
 	beats   map[string]time.Time // the last heartbeat of every node seen
 	lastRun pass
+	shaped  time.Time // when a step was last taken to shape the Redis Cluster
 }
 
 // campaign takes part in elections until ctx ends.

@@ -25,6 +25,8 @@ const (
 	debounce     = 100 * time.Millisecond // changes come in bursts
 	settledPause = 5 * time.Second        // between two passes when there is nothing to do
 	unsettled    = time.Second            // between two passes otherwise
+	busy         = 150 * time.Millisecond // between two passes while the Redis Cluster takes shape: its members tell one another, not us
+	busyFor      = 5 * time.Second        // after the last step that was taken there
 	redisTimeout = 8 * time.Second        // for one step of the Redis Cluster
 	batch        = 32                     // assignments in one transaction
 )
@@ -55,8 +57,11 @@ func (l *leader) reconcileLoop(ctx context.Context) error {
 			l.lastRun.err = err.Error()
 		}
 		pause := unsettled
-		if settled {
+		switch {
+		case settled:
 			pause = settledPause
+		case time.Since(l.shaped) < busyFor:
+			pause = busy
 		}
 		if err := l.rest(ctx, pause); err != nil {
 			return err
@@ -102,6 +107,9 @@ func (l *leader) reconcile(ctx context.Context) (settled bool, err error) {
 		// Redis first: whether the next member may be changed depends on how the cluster is now, after the last
 		// change was seen to be done, not on how it was a pass ago.
 		told, err := l.keepRedis(ctx, &s)
+		if len(told) > 0 {
+			l.shaped = time.Now()
+		}
 		news, errs = append(news, told...), append(errs, err)
 		told, err = l.assign(ctx, &s)
 		news, errs = append(news, told...), append(errs, err)
