@@ -38,7 +38,8 @@ type deps struct {
 	dial      func(*stacks.Outputs) (cluster, error)
 	exec      func(ctx context.Context, stack, node string, o localcloud.ExecOptions) (exit int, err error)
 	preflight func(ctx context.Context, args localcloud.PreflightArgs) []error
-	leftovers func(ctx context.Context, stack string) ([]string, error)
+	leftovers func(ctx context.Context, stack string) ([]string, error) // on this machine
+	sweep     func(ctx context.Context, stack string) error             // removes the leftovers
 	purge     func(ctx context.Context) error
 	checks    func() []check
 }

@@ -20,8 +20,8 @@ func newDestroyCommand(d *deps) *cobra.Command {
 		Use:   "destroy",
 		Short: "Remove a stack and everything in it",
 		Long: `Removes the stack's nodes, network and data. It asks you to type the stack's name, and refuses without a terminal
-unless --yes is given. It works on a stack that is broken or half made, and never touches another one. Images stay
-for the next "up" unless --purge-cache is given.`,
+unless --yes is given. It works on a stack that is broken or half made, also when its spec or its state is gone, and
+never touches another one. Images stay for the next "up" unless --purge-cache is given.`,
 		Example: `  devctl destroy
   devctl destroy -s alpha --yes
   devctl destroy --purge-cache`,
@@ -38,7 +38,7 @@ for the next "up" unless --purge-cache is given.`,
 }
 
 func runDestroy(ctx context.Context, d *deps, opts destroyOptions) error {
-	stack, spec, err := d.destroyable()
+	stack, spec, err := d.destroyable(ctx)
 	if err != nil {
 		return err
 	}
@@ -64,13 +64,16 @@ func runDestroy(ctx context.Context, d *deps, opts destroyOptions) error {
 		}
 		show.Close()
 	}
-	if err := nothingLeft(ctx, d, stack, spec); err != nil {
+	swept, err := sweep(ctx, d, stack, spec)
+	if err != nil {
 		return err
 	}
 	if existed {
 		if err := env.Remove(ctx); err != nil {
 			return withNext(err, d.command("destroy")+" tries again")
 		}
+	}
+	if existed || swept {
 		d.say("Stack %s is gone, nothing of it is left.", stack)
 	} else {
 		d.say("Nothing to destroy: stack %s is not up, nothing of it is left.", stack)
@@ -84,30 +87,44 @@ func runDestroy(ctx context.Context, d *deps, opts destroyOptions) error {
 	return nil
 }
 
-// destroyable is the stack that was asked for. One that exists can be destroyed when its spec is broken or gone: nil.
-func (d *deps) destroyable() (stack string, spec *stacks.Spec, err error) {
+// destroyable is the stack that was asked for. One of which there is anything can be destroyed when its spec is broken or
+// gone: nil.
+func (d *deps) destroyable(ctx context.Context) (stack string, spec *stacks.Spec, err error) {
 	spec, err = d.spec()
 	if err == nil {
 		return spec.Stack, spec, nil
 	}
+	source := "the state"
 	if !d.exists(d.global.stack) {
-		return "", nil, err
+		left, _ := d.leftovers(ctx, d.global.stack) // without an answer the spec's error is all there is to say
+		if len(left) == 0 {
+			return "", nil, err
+		}
+		source = "what there is in Docker"
 	}
-	d.say("%s%s; going by the state of stack %s.", d.errStyle().Warn("warning: "), err, d.global.stack)
+	d.say("%s%s; going by %s of stack %s.", d.errStyle().Warn("warning: "), err, source, d.global.stack)
 	return d.global.stack, nil, nil
 }
 
-// nothingLeft makes sure that destroying left nothing behind.
-func nothingLeft(ctx context.Context, d *deps, stack string, spec *stacks.Spec) error {
+// sweep removes what is left of a stack after its state is empty, and makes sure that nothing is: a run that was killed
+// could not write down what it was making. It tells whether there was anything.
+func sweep(ctx context.Context, d *deps, stack string, spec *stacks.Spec) (swept bool, err error) {
 	if spec != nil && spec.Provider != stacks.ProviderLocal {
-		return nil
+		return false, nil
 	}
 	left, err := d.leftovers(ctx, stack)
+	if err == nil && len(left) > 0 {
+		d.say("Removing what is left of stack %s and in no state: %s.", stack, strings.Join(left, ", "))
+		swept = true
+		if err = d.sweep(ctx, stack); err == nil {
+			left, err = d.leftovers(ctx, stack)
+		}
+	}
+	if err == nil && len(left) > 0 {
+		err = fmt.Errorf("there is still:\n  %s", strings.Join(left, "\n  "))
+	}
 	if err != nil {
-		return withNext(fmt.Errorf("look for what stack %q left behind: %w", stack, err), d.command("doctor"))
+		return swept, withNext(fmt.Errorf("remove what is left of stack %q: %w", stack, err), d.command("destroy")+" tries again")
 	}
-	if len(left) > 0 {
-		return withNext(fmt.Errorf("stack %q left behind:\n  %s", stack, strings.Join(left, "\n  ")), d.command("destroy")+" tries again")
-	}
-	return nil
+	return swept, nil
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"devctl/internal/api"
@@ -11,16 +12,19 @@ import (
 
 // fakeEnvironment is a stack in the engine. Its events are those of a whole run; what a run leaves is its outputs.
 type fakeEnvironment struct {
-	exists   bool
-	outputs  map[string]engine.Output // of Outputs; nil: the stack was never up
-	preview  []engine.Event
-	up       []engine.Event
-	refresh  []engine.Event
-	destroy  []engine.Event
-	fail     error // of any run, after its events
-	onRun    func(ctx context.Context)
-	calls    []string
-	leftover []string
+	exists  bool
+	outputs map[string]engine.Output // of Outputs; nil: the stack was never up
+	preview []engine.Event
+	up      []engine.Event
+	refresh []engine.Event
+	destroy []engine.Event
+	fail    error // of any run, after its events
+	// failCancelled is what did not get to its end when a run was cancelled.
+	failCancelled error
+	onRun         func(ctx context.Context)
+	calls         []string
+	leftover      []string
+	stubborn      bool // the leftovers cannot be removed
 }
 
 func newFakeEnvironment() *fakeEnvironment {
@@ -80,7 +84,8 @@ func (e *fakeEnvironment) run(ctx context.Context, op string, events []engine.Ev
 		e.onRun(ctx)
 	}
 	if ctx.Err() != nil {
-		return s, fmt.Errorf("%s of stack %q: %w", op, "local", engine.ErrCancelled)
+		err := fmt.Errorf("%s of stack %q: %w", op, "local", engine.ErrCancelled)
+		return s, errors.Join(err, e.failCancelled)
 	}
 	return s, e.fail
 }
@@ -126,6 +131,13 @@ func (w *world) wire() {
 		return []engine.StackInfo{{Name: "local", LastUpdate: testTime, Resources: 12}}, nil
 	}
 	w.deps.leftovers = func(context.Context, string) ([]string, error) { return w.env.leftover, nil }
+	w.deps.sweep = func(context.Context, string) error {
+		w.env.calls = append(w.env.calls, "sweep")
+		if !w.env.stubborn {
+			w.env.leftover = nil
+		}
+		return nil
+	}
 	w.deps.purge = func(context.Context) error {
 		w.env.calls = append(w.env.calls, "purge")
 		return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -123,31 +124,50 @@ func TestUpOfAStackThatSomebodyElseChanges(t *testing.T) {
 
 func TestInterruptedRuns(t *testing.T) {
 	t.Parallel()
-	for _, tc := range []struct {
-		args, want string
+	begun := event(engine.KindStarted, engine.OpCreate, "local:NodeGroup", "data")
+	failed := &engine.FailedError{Op: "up", Failures: []engine.Failure{
+		{Type: "devctl:local:NodeGroup", Name: "worker", Op: engine.OpCreate, Message: "interrupted; not begun: worker-2"},
+	}}
+	for name, tc := range map[string]struct {
+		args string
+		fail error // beside the cancelling
+		hard bool
+		want []string
 	}{
-		{"up --yes", "next: devctl up goes on where it stopped, devctl destroy removes what is there"},
-		{"destroy --yes", "next: devctl destroy goes on where it stopped"},
+		"up": {args: "up --yes", want: []string{"cancelled: done so far: 2 created; the rest was not begun\n",
+			"next: devctl up goes on where it stopped, devctl destroy removes what is there"}},
+		"destroy": {args: "destroy --yes", want: []string{"cancelled: done so far: 2 created; the rest was not begun\n",
+			"next: devctl destroy goes on where it stopped"}},
+		"up in the middle of a group": {args: "up --yes", fail: failed, want: []string{
+			"cancelled: done so far: 2 created; not complete:\n  create worker nodes: interrupted; not begun: worker-2\n", "next: devctl up goes on"}},
+		"up stopped at once": {args: "up --yes", fail: failed, hard: true, want: []string{
+			"cancelled: done so far: 2 created; may be half done: creating data nodes, creating worker nodes\n", "next: devctl up goes on"}},
 	} {
-		w := newWorld(t)
-		w.env.up, w.env.destroy = creation(), creation()
-		ctx, cancel := context.WithCancel(t.Context())
-		hard, kill := context.WithCancel(t.Context())
-		w.deps.hard = hard
-		said := make(chan struct{})
-		w.env.onRun = func(ctx context.Context) {
-			cancel()
-			go func() {
-				for !strings.Contains(w.err.String(), "Ctrl-C again stops at once") {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.env.up, w.env.destroy, w.env.failCancelled = creation(), creation(), tc.fail
+			ctx, cancel := context.WithCancel(t.Context())
+			hard, kill := context.WithCancel(t.Context())
+			w.deps.hard = hard
+			until := func(text string) {
+				for !strings.Contains(w.err.String(), text) {
+					runtime.Gosched()
 				}
-				kill()
-				for !strings.Contains(w.err.String(), "Stopping at once") {
+			}
+			if tc.hard {
+				w.env.up = append(w.env.up, begun)
+			}
+			w.env.onRun = func(context.Context) {
+				cancel()
+				until("Ctrl-C again stops at once")
+				if tc.hard {
+					kill()
+					until("Stopping at once")
 				}
-				close(said)
-			}()
-			<-said
-		}
-		w.runContext(ctx, strings.Fields(tc.args)...).want(t, 130, "cancelled: done so far: 2 created; the rest was not begun", tc.want)
+			}
+			w.runContext(ctx, strings.Fields(tc.args)...).want(t, 130, tc.want...)
+		})
 	}
 }
 
@@ -206,12 +226,41 @@ func TestDestroy(t *testing.T) {
 	}
 }
 
+// TestDestroyRemovesWhatNoStateKnows: what a killed run made, with a state, with a spec only, and with neither.
+func TestDestroyRemovesWhatNoStateKnows(t *testing.T) {
+	t.Parallel()
+	const said = "Removing what is left of stack local and in no state: container devctl-local-data-1, network devctl-local."
+	for name, tc := range map[string]struct {
+		prepare func(*world)
+		calls   []string
+	}{
+		"state":    {func(*world) {}, []string{"open", "destroy", "sweep", "remove"}},
+		"no state": {func(w *world) { w.env.exists = false }, []string{"open", "sweep"}},
+		"no state and no usable spec": {func(w *world) {
+			w.env.exists = false
+			w.write("stacks/Pulumi.local.yaml", "no: spec\n")
+		}, []string{"open", "sweep"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.env.leftover = []string{"container devctl-local-data-1", "network devctl-local"}
+			tc.prepare(w)
+			w.run("destroy", "--yes").want(t, 0, said, "Stack local is gone, nothing of it is left.")
+			if d := cmp.Diff(tc.calls, w.env.calls); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}
+
 func TestDestroyTellsWhatIsLeft(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.env.leftover = []string{"container devctl-local-data-1", "network devctl-local"}
-	w.run("destroy", "--yes", "--purge-cache").want(t, 1, "stack \"local\" left behind:\n  container devctl-local-data-1\n  network devctl-local\n", "next: devctl destroy tries again")
-	if d := cmp.Diff([]string{"open", "destroy"}, w.env.calls); d != "" {
+	w.env.leftover, w.env.stubborn = []string{"container devctl-local-data-1", "network devctl-local"}, true
+	w.run("destroy", "--yes", "--purge-cache").want(t, 1,
+		"remove what is left of stack \"local\": there is still:\n  container devctl-local-data-1\n  network devctl-local\n", "next: devctl destroy tries again")
+	if d := cmp.Diff([]string{"open", "destroy", "sweep"}, w.env.calls); d != "" {
 		t.Error(d)
 	}
 }

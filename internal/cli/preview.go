@@ -69,7 +69,7 @@ func previewPlan(ctx context.Context, d *deps, env environment, spec *stacks.Spe
 	summary, err := env.Preview(ctx, func(e engine.Event) { planned = append(planned, e) })
 	if err != nil {
 		show.Close()
-		return planview.Plan{}, operationError(d, summary, err)
+		return planview.Plan{}, operationError(d, summary, nil, err)
 	}
 	return planview.New(spec.Stack, planned), nil
 }

@@ -30,13 +30,13 @@ func runOperation(ctx context.Context, d *deps, show *progress.Display, op opera
 		show.Print(progress.Warn, "Stopping at once: what was being worked on may be left half done.")
 	})
 	defer toldHard()
-	view := runView{show: show, busy: map[string]engine.Event{}}
+	view := runView{show: show, busy: map[string]engine.Event{}, interrupted: func() bool { return ctx.Err() != nil }}
 	show.Wait("the engine")
 	summary, err := op(ctx, view.event)
 	switch {
 	case err != nil:
 		show.Close()
-		return summary, operationError(d, summary, err)
+		return summary, operationError(d, summary, view.busyWith(), err)
 	case summary.Changed():
 		show.Done(done)
 	default:
@@ -45,8 +45,9 @@ func runOperation(ctx context.Context, d *deps, show *progress.Display, op opera
 	return summary, nil
 }
 
-// operationError says what a failed or interrupted run leaves, and what to do next.
-func operationError(d *deps, summary engine.Summary, err error) error {
+// operationError says what a failed or interrupted run leaves, and what to do next; busy is what it was working on when
+// it ended.
+func operationError(d *deps, summary engine.Summary, busy []string, err error) error {
 	again := d.command(map[string]string{"up": "up", "destroy": "destroy", "refresh": "refresh", "preview": "preview"}[summary.Op])
 	var failed *engine.FailedError
 	switch {
@@ -58,20 +59,51 @@ func operationError(d *deps, summary engine.Summary, err error) error {
 		if summary.Op == "up" {
 			next += ", " + d.command("destroy") + " removes what is there"
 		}
-		return withNext(&cancelledError{what: "done so far: " + changesText(summary.Changes) + "; the rest was not begun"}, next)
-	case errors.As(err, &failed):
-		var b strings.Builder
-		fmt.Fprintf(&b, "%s failed:", failed.Op)
-		for _, f := range failed.Failures {
-			what := ""
-			if f.Name != "" {
-				what = fmt.Sprintf("%s %s: ", f.Op, planview.Noun(f.Type, f.Name))
-			}
-			b.WriteString("\n  " + what + strings.ReplaceAll(strings.TrimSpace(f.Message), "\n", "\n    "))
+		what := "done so far: " + changesText(summary.Changes)
+		errors.As(err, &failed)
+		switch {
+		case d.hard.Err() != nil:
+			what = stoppedText(what, failed, busy)
+		case failed != nil:
+			what += "; not complete:" + failuresText(failed)
+		default:
+			what += "; the rest was not begun"
 		}
-		return withNext(&explainedError{text: b.String(), cause: err}, fmt.Sprintf("%s goes on where it stopped; %s checks this machine; the log is in %s", again, d.command("doctor"), failed.Dir))
+		return withNext(&cancelledError{what: what}, next)
+	case errors.As(err, &failed):
+		text := fmt.Sprintf("%s failed:%s", failed.Op, failuresText(failed))
+		return withNext(&explainedError{text: text, cause: err}, fmt.Sprintf("%s goes on where it stopped; %s checks this machine; the log is in %s", again, d.command("doctor"), failed.Dir))
 	}
 	return err
+}
+
+// failuresText is each failure on a line of its own.
+func failuresText(failed *engine.FailedError) string {
+	var b strings.Builder
+	for _, f := range failed.Failures {
+		what := ""
+		if f.Name != "" {
+			what = fmt.Sprintf("%s %s: ", f.Op, planview.Noun(f.Type, f.Name))
+		}
+		b.WriteString("\n  " + what + strings.ReplaceAll(strings.TrimSpace(f.Message), "\n", "\n    "))
+	}
+	return b.String()
+}
+
+// stoppedText says what a run that was stopped at once leaves half done: what failed because of that, and what the
+// engine had not heard of any more.
+func stoppedText(done string, failed *engine.FailedError, busy []string) string {
+	half := slices.Clone(busy)
+	if failed != nil {
+		for _, f := range failed.Failures {
+			half = append(half, verbs[f.Op][0]+" "+planview.Noun(f.Type, f.Name))
+		}
+	}
+	if len(half) == 0 {
+		return done + "; the rest was not begun"
+	}
+	slices.Sort(half)
+	return done + "; may be half done: " + strings.Join(slices.Compact(half), ", ")
 }
 
 // changesText counts what was done: "2 created, 1 updated".
@@ -101,6 +133,8 @@ var verbs = map[engine.Op][2]string{
 type runView struct {
 	show *progress.Display
 	busy map[string]engine.Event // by URN: what is being worked on
+	// interrupted tells whether the person wanted the run to end.
+	interrupted func() bool
 }
 
 func (v *runView) event(e engine.Event) {
@@ -119,7 +153,11 @@ func (v *runView) event(e engine.Event) {
 		}
 	case engine.KindFailed:
 		delete(v.busy, e.URN)
-		v.show.Print(progress.Bad, fmt.Sprintf("%s %s failed", verb[0], what)) // why ends the run's error
+		level, end := progress.Bad, "failed" // why ends the run's error
+		if v.interrupted() {
+			level, end = progress.Warn, "is not complete"
+		}
+		v.show.Print(level, fmt.Sprintf("%s %s %s", verb[0], what, end))
 	case engine.KindDiagnostic:
 		level := map[string]progress.Level{engine.SeverityWarning: progress.Warn, engine.SeverityError: progress.Bad}[e.Severity]
 		v.show.Print(level, e.Message)
@@ -128,6 +166,16 @@ func (v *runView) event(e engine.Event) {
 		return
 	}
 	v.update()
+}
+
+// busyWith is what is being worked on, in words.
+func (v *runView) busyWith() []string {
+	var all []string
+	for _, urn := range sortedKeys(v.busy) {
+		e := v.busy[urn]
+		all = append(all, verbs[e.Op][0]+" "+planview.Noun(e.Type, e.Name))
+	}
+	return all
 }
 
 // update shows what is being worked on.

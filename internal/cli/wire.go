@@ -24,7 +24,7 @@ func realDeps(s Streams) *deps {
 	d := &deps{
 		streams: s, program: programName(os.Args), getenv: os.Getenv, now: time.Now, after: time.After,
 		dial: dialControllers, exec: localcloud.Exec, preflight: localcloud.Preflight,
-		leftovers: localcloud.Leftovers, purge: localcloud.PurgeCache,
+		leftovers: localcloud.Leftovers, sweep: localcloud.RemoveStack, purge: localcloud.PurgeCache,
 	}
 	d.images = sync.OnceValues(func() (*images.Set, error) { return images.Load(os.DirFS(binDir(d.getenv))) })
 	d.open = d.openStack
@@ -113,11 +113,14 @@ func (d *deps) engine(ctx context.Context, o engine.Options) (*engine.Stack, err
 // openedStack is a stack with the provider that its resources need.
 type openedStack struct {
 	*engine.Stack
-	stop func()
+	close func()
 }
 
 // Close ends the provider.
-func (s *openedStack) Close() { s.stop() }
+func (s *openedStack) Close() { s.close() }
+
+// closeGrace is how long what was stopped at once may take to clean up after itself.
+const closeGrace = 10 * time.Second
 
 // openStack is deps.open.
 func (d *deps) openStack(ctx context.Context, stack string, spec *stacks.Spec) (_ environment, err error) {
@@ -125,10 +128,18 @@ func (d *deps) openStack(ctx context.Context, stack string, spec *stacks.Spec) (
 	if err != nil {
 		return nil, err
 	}
-	// The provider outlives the first Ctrl-C: what it works on then is finished.
-	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
+	// At the first Ctrl-C (ctx) what the provider works on is finished, and nothing further is begun; the second ends it.
+	cloud.Stop = ctx.Done()
+	serving, stopServing := context.WithCancel(d.hard)
+	var served <-chan struct{}
 	stop := func() {
 		stopServing()
+		if served != nil {
+			select {
+			case <-served:
+			case <-d.after(closeGrace):
+			}
+		}
 		_ = cloud.Close()
 	}
 	defer func() {
@@ -142,17 +153,18 @@ func (d *deps) openStack(ctx context.Context, stack string, spec *stacks.Spec) (
 			d.say("The secrets of your stacks are encrypted with the passphrase in %s: keep a copy of it.", path)
 		},
 	}
-	served := provider.Options{Cloud: cloud}
+	work := provider.Options{Cloud: cloud}
 	if spec != nil {
-		if served.Images, err = d.images(); err != nil {
+		if work.Images, err = d.images(); err != nil {
 			return nil, err
 		}
-		o.Program = stacks.Program(spec, local.New(served.Images), served.Images.Etcd())
+		o.Program = stacks.Program(spec, local.New(work.Images), work.Images.Etcd())
 	}
-	port, err := provider.Serve(serving, served)
+	port, done, err := provider.Serve(serving, work)
 	if err != nil {
 		return nil, err
 	}
+	served = done
 	o.Providers = map[string]int{provider.Name: port}
 	opened, err := d.engine(ctx, o)
 	if err != nil {
@@ -167,7 +179,7 @@ func (d *deps) openStack(ctx context.Context, stack string, spec *stacks.Spec) (
 			return nil, err
 		} // without outputs the stack was never complete: there is no cluster whose health could be waited for
 	}
-	return &openedStack{Stack: opened, stop: stop}, nil
+	return &openedStack{Stack: opened, close: stop}, nil
 }
 
 // dialControllers connects as the stack's admin.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"syscall"
 	"time"
@@ -19,10 +20,10 @@ import (
 // terminateGrace is how long pulumi may take to write its state after it was told to stop at once.
 const terminateGrace = 3 * time.Second
 
-// command runs the pulumi CLI for the Automation API. It differs from the API's own in three ways: the CLI is in a
+// command runs the pulumi CLI for the Automation API. It differs from the API's own in these ways: the CLI is in a
 // process group of its own, so that a terminal's Ctrl-C reaches it once, through us, and not twice (a second SIGINT
-// makes pulumi stop at once); a cancelled context asks it to finish and then waits for as long as that takes; and
-// what the API asks around an operation without our needing the answer starts no process (see answer).
+// makes pulumi stop at once), and dies with us; a cancelled context asks it to finish and then waits for as long as that
+// takes; and what the API asks around an operation without our needing the answer starts no process (see answer).
 type command struct {
 	path   string
 	env    []string
@@ -51,7 +52,11 @@ func (c *command) Run(ctx context.Context, dir string, stdin io.Reader, stdouts,
 	cmd.Stdin = stdin
 	cmd.Stdout = io.MultiWriter(append(slices.Clone(stdouts), &stdout)...)
 	cmd.Stderr = io.MultiWriter(append(slices.Clone(stderrs), &stderr)...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// Without us it has neither program nor providers: whatever it did then would be an error in its state. The kernel
+	// takes the end of the thread that started it for our end, so the thread has to stay.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.WaitDelay = terminateGrace // once pulumi is gone, nobody else has a reason to hold its output open
 	if err := cmd.Start(); err != nil {
 		return "", "", -1, fmt.Errorf("start %s: %w", c.path, err)

@@ -11,7 +11,7 @@ import (
 var ErrNoStack = errors.New("there is no such stack; `devctl up` makes it")
 
 // ErrCancelled ends a run whose context was cancelled, or that was killed. What was finished is in the state, and the
-// next run goes on from there.
+// next run goes on from there. What was being worked on then and did not get to its end is in a *FailedError beside it.
 var ErrCancelled = errors.New("cancelled before it was complete")
 
 // LockedError says who is working on the stack.

@@ -152,7 +152,13 @@ func (s *Stack) failure(ctx context.Context, op string, err error, t *translator
 	default:
 	}
 	if stopped {
-		return fmt.Errorf("%s of stack %q: %w", op, s.options.Stack, ErrCancelled)
+		err := fmt.Errorf("%s of stack %q: %w", op, s.options.Stack, ErrCancelled)
+		// What fails beside the resources, the program for example, does so because of the cancelling.
+		failures := slices.DeleteFunc(t.failures, func(f Failure) bool { return f.Name == "" })
+		if len(failures) > 0 {
+			err = fmt.Errorf("%w: %w", err, &FailedError{Op: op, Failures: failures, Dir: dir})
+		}
+		return err
 	}
 	failures := slices.Concat(t.failures, t.unsaid())
 	if len(failures) == 0 {

@@ -43,7 +43,7 @@ sync
 // EnsureArtifacts makes sure that the node image and the artifacts volume of the set are there, building what is
 // missing. Both are shared by all stacks and found by content: what is there is never built again.
 func (c *Cloud) EnsureArtifacts(ctx context.Context, set *images.Set, log func(string)) error {
-	unlock, err := lockCache(ctx, log)
+	unlock, err := c.lockCache(ctx, log)
 	if err != nil {
 		return err
 	}
@@ -60,6 +60,9 @@ func (c *Cloud) EnsureArtifacts(ctx context.Context, set *images.Set, log func(s
 	}
 	if err := c.ensureImages(ctx, set, log); err != nil {
 		return err
+	}
+	if c.stopped() {
+		return errors.New("interrupted; the image store is not filled")
 	}
 	if err := c.fillStore(ctx, set, log); err != nil {
 		return err
@@ -91,7 +94,12 @@ func (c *Cloud) ensureImages(ctx context.Context, set *images.Set, log func(stri
 	building, ctx := errgroup.WithContext(ctx)
 	building.SetLimit(parallelBuilds)
 	for _, img := range append([]images.Image{set.Node}, set.Services...) {
-		building.Go(func() error { return c.ensureImage(ctx, img, set.Base.Ref, log) })
+		building.Go(func() error {
+			if c.stopped() {
+				return fmt.Errorf("interrupted; image %q is not built", img.Ref)
+			}
+			return c.ensureImage(ctx, img, set.Base.Ref, log)
+		})
 	}
 	return building.Wait()
 }
@@ -255,7 +263,7 @@ func PurgeCache(ctx context.Context) error {
 		return err
 	}
 	defer c.Close()
-	unlock, err := lockCache(ctx, func(string) {})
+	unlock, err := c.lockCache(ctx, func(string) {})
 	if err != nil {
 		return err
 	}
@@ -267,7 +275,7 @@ func PurgeCache(ctx context.Context) error {
 }
 
 // lockCache keeps two devctl processes of one user from building the same things. The lock ends with the process.
-func lockCache(ctx context.Context, log func(string)) (unlock func(), err error) {
+func (c *Cloud) lockCache(ctx context.Context, log func(string)) (unlock func(), err error) {
 	path := filepath.Join(os.TempDir(), "devctl-cache-"+strconv.Itoa(os.Getuid())+".lock")
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
@@ -291,6 +299,9 @@ func lockCache(ctx context.Context, log func(string)) (unlock func(), err error)
 		case <-ctx.Done():
 			file.Close()
 			return nil, fmt.Errorf("lock the image cache: %w", ctx.Err())
+		case <-c.Stop:
+			file.Close()
+			return nil, errors.New("interrupted; another devctl is still building images")
 		case <-poll.C:
 		}
 	}

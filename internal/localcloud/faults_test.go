@@ -404,7 +404,7 @@ func TestDockerDiesHalfWay(t *testing.T) {
 	}
 	_, err = c.Nodes(t.Context(), alpha.name, api.RoleData)
 	want := "list the nodes of stack lctest-alpha: Docker stopped answering (unexpected EOF); start it with `systemctl start docker`, " +
-		"or `dockerd` where there is no systemd, then run `devctl up` again: it goes on where it stopped"
+		"or `dockerd` where there is no systemd, then run the command again: it goes on where it stopped"
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}

@@ -103,7 +103,7 @@ func plan(g Group, have []Node) []step {
 // Converge brings the machines of a group to their desired state and returns, also with an error, those that exist then.
 //
 // What is missing boots at the same time, what is made from something else is replaced one by one, and what is right
-// is not touched. formed says that the group was complete once: main nodes that are made from then on join the etcd
+// is not touched. After Stop the nodes in work are finished, health included, and the others left are an error. formed says that the group was complete once: main nodes that are made from then on join the etcd
 // cluster that exists.
 func (c *Cloud) Converge(ctx context.Context, g Group, formed bool, log func(string)) ([]Node, error) {
 	have, err := c.Nodes(ctx, g.Stack, g.Role)
@@ -134,17 +134,13 @@ func (c *Cloud) converge(ctx context.Context, g Group, steps []step, formed bool
 			together = append(together, s)
 		}
 	}
-	booting, boot := errgroup.WithContext(ctx)
-	booting.SetLimit(parallelBoots)
-	var mu sync.Mutex
-	locked := func(line string) { mu.Lock(); defer mu.Unlock(); log(line) }
-	for _, s := range together {
-		booting.Go(func() error { return c.apply(boot, g, s, formed, locked) })
-	}
-	if err := booting.Wait(); err != nil {
+	if err := c.applyTogether(ctx, g, together, formed, log); err != nil {
 		return err
 	}
-	for _, s := range oneByOne {
+	for i, s := range oneByOne {
+		if c.stopped() {
+			return interrupted(oneByOne[i:])
+		}
 		if err := c.apply(ctx, g, s, formed, log); err != nil {
 			return err
 		}
@@ -155,6 +151,42 @@ func (c *Cloud) converge(ctx context.Context, g Group, steps []step, formed bool
 		}
 	}
 	return nil
+}
+
+// applyTogether does steps at the same time.
+func (c *Cloud) applyTogether(ctx context.Context, g Group, steps []step, formed bool, log func(string)) error {
+	var mu sync.Mutex
+	var left []step
+	locked := func(line string) { mu.Lock(); defer mu.Unlock(); log(line) }
+	leave := func(s step) { mu.Lock(); defer mu.Unlock(); left = append(left, s) }
+	booting, ctx := errgroup.WithContext(ctx)
+	booting.SetLimit(parallelBoots)
+	for _, s := range steps {
+		booting.Go(func() error {
+			if c.stopped() {
+				leave(s)
+				return nil
+			}
+			return c.apply(ctx, g, s, formed, locked)
+		})
+	}
+	if err := booting.Wait(); err != nil {
+		return err
+	}
+	return interrupted(left)
+}
+
+// interrupted is the error of steps that were not begun, nil when there are none.
+func interrupted(left []step) error {
+	if len(left) == 0 {
+		return nil
+	}
+	var names []string
+	for _, s := range left {
+		names = append(names, s.node.Name)
+	}
+	slices.Sort(names)
+	return fmt.Errorf("interrupted; not begun: %s", strings.Join(names, ", "))
 }
 
 // apply does one step.
@@ -209,8 +241,8 @@ func (c *Cloud) retire(ctx context.Context, name, id string) error {
 	return c.removeContainer(ctx, id)
 }
 
-// RemoveGroup removes all machines of a role with what they kept, in whatever state they are. It is no error when there
-// are none.
+// RemoveGroup removes all machines of a role with what they kept, in whatever state they are; with an empty role, of the
+// whole stack. It is no error when there are none.
 func (c *Cloud) RemoveGroup(ctx context.Context, stack string, role api.Role, log func(string)) error {
 	nodes, err := c.Nodes(ctx, stack, role)
 	if err != nil {
@@ -232,8 +264,8 @@ func (c *Cloud) RemoveGroup(ctx context.Context, stack string, role api.Role, lo
 
 // removeVolumes removes the volumes of machines that are gone, for example by `docker rm` without -v.
 func (c *Cloud) removeVolumes(ctx context.Context, stack string, role api.Role) error {
-	return c.call(ctx, fmt.Sprintf("remove unused volumes of %s nodes", role), func(ctx context.Context) error {
-		found, err := c.docker.VolumeList(ctx, volume.ListOptions{Filters: labelled(stackLabel(stack), roleLabel(role))})
+	return c.call(ctx, "remove unused volumes of stack "+stack, func(ctx context.Context) error {
+		found, err := c.docker.VolumeList(ctx, volume.ListOptions{Filters: ofRole(stack, role)})
 		if err != nil {
 			return err
 		}

@@ -8,7 +8,7 @@ import (
 	"github.com/docker/docker/api/types/volume"
 )
 
-// Leftovers lists every Docker object of the stack, for people: what a destroy that failed left behind.
+// Leftovers lists every Docker object of the stack, for people: "container NAME", "network NAME", "volume NAME".
 func Leftovers(ctx context.Context, stack string) ([]string, error) {
 	c, err := Connect()
 	if err != nil {
@@ -16,6 +16,24 @@ func Leftovers(ctx context.Context, stack string) ([]string, error) {
 	}
 	defer c.Close()
 	return c.leftovers(ctx, stack)
+}
+
+// RemoveStack removes every Docker object of the stack in whatever state it is, also what no state knows of: a run that
+// was killed writes down nothing. It is no error when there is none.
+func RemoveStack(ctx context.Context, stack string) error {
+	c, err := Connect()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return c.removeStack(ctx, stack)
+}
+
+func (c *Cloud) removeStack(ctx context.Context, stack string) error {
+	if err := c.RemoveGroup(ctx, stack, "", func(string) {}); err != nil {
+		return err
+	}
+	return c.RemoveNetwork(ctx, stack)
 }
 
 func (c *Cloud) leftovers(ctx context.Context, stack string) ([]string, error) {

@@ -38,6 +38,19 @@ type Cloud struct {
 	// Healthy, when set, is asked after a node of a working group was replaced or joined, before the next one is
 	// touched. An error stops the roll there.
 	Healthy func(ctx context.Context, node api.Identity) error
+	// Stop, when set, is closed when a person wants to end: what is being worked on is finished, and nothing further is
+	// begun. To end that as well, cancel the context.
+	Stop <-chan struct{}
+}
+
+// stopped tells whether nothing further is to be begun.
+func (c *Cloud) stopped() bool {
+	select {
+	case <-c.Stop:
+		return true
+	default:
+		return false
+	}
 }
 
 // Connect makes a Cloud for the engine that the environment names (DOCKER_HOST and its companions), else the default
@@ -70,7 +83,7 @@ func (c *Cloud) explain(ctx context.Context, action string, err error) error {
 		return fmt.Errorf("%s: %w", action, ctx.Err())
 	case silent(err):
 		return fmt.Errorf("%s: Docker stopped answering (%w); start it with `systemctl start docker`, or `dockerd` where there is "+
-			"no systemd, then run `devctl up` again: it goes on where it stopped", action, err)
+			"no systemd, then run the command again: it goes on where it stopped", action, err)
 	default:
 		return fmt.Errorf("%s: %w", action, err)
 	}
@@ -94,7 +107,14 @@ func labelled(labels ...string) filters.Args {
 
 func stackLabel(stack string) string { return labelStack + "=" + stack }
 
-func roleLabel(role api.Role) string { return labelRole + "=" + string(role) }
+// ofRole selects what belongs to the machines of a role; with an empty role, of the whole stack.
+func ofRole(stack string, role api.Role) filters.Args {
+	selector := labelled(stackLabel(stack))
+	if role != "" {
+		selector.Add("label", labelRole+"="+string(role))
+	}
+	return selector
+}
 
 // containerName is for people who look with docker ps. Nothing is found by it.
 func containerName(id api.Identity) string { return "devctl-" + id.Stack + "-" + id.Name }

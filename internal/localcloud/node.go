@@ -43,13 +43,9 @@ type Node struct {
 
 // Nodes lists the machines of a role, sorted by name. With an empty role, of the whole stack.
 func (c *Cloud) Nodes(ctx context.Context, stack string, role api.Role) ([]Node, error) {
-	selector := labelled(stackLabel(stack))
-	if role != "" {
-		selector.Add("label", roleLabel(role))
-	}
 	var nodes []Node
 	err := c.call(ctx, "list the nodes of stack "+stack, func(ctx context.Context) error {
-		found, err := c.docker.ContainerList(ctx, container.ListOptions{All: true, Filters: selector})
+		found, err := c.docker.ContainerList(ctx, container.ListOptions{All: true, Filters: ofRole(stack, role)})
 		if err != nil {
 			return err
 		}
@@ -314,12 +310,28 @@ func (c *Cloud) stopNode(ctx context.Context, name, id string) error {
 func (c *Cloud) removeContainer(ctx context.Context, id string) error {
 	return c.call(ctx, "remove container "+id, func(ctx context.Context) error {
 		err := c.docker.ContainerRemove(ctx, id, container.RemoveOptions{Force: true, RemoveVolumes: true})
-		// Someone else may be removing it: Docker answers that with a conflict.
-		if errdefs.IsNotFound(err) || errdefs.IsConflict(err) {
+		if errdefs.IsConflict(err) {
+			return c.waitRemoved(ctx, id)
+		}
+		if errdefs.IsNotFound(err) {
 			return nil
 		}
 		return err
 	})
+}
+
+// waitRemoved waits for a container that somebody else is removing just now, a run that was stopped for example.
+func (c *Cloud) waitRemoved(ctx context.Context, id string) error {
+	removed, failed := c.docker.ContainerWait(ctx, id, container.WaitConditionRemoved)
+	select {
+	case <-removed:
+		return nil
+	case err := <-failed:
+		if errdefs.IsNotFound(err) {
+			return nil
+		}
+		return err
+	}
 }
 
 // displayName is a container's name as people know it.

@@ -7,7 +7,6 @@ package provider
 import (
 	"context"
 	"fmt"
-	"sync"
 
 	p "github.com/pulumi/pulumi-go-provider"
 	"github.com/pulumi/pulumi-go-provider/infer"
@@ -49,30 +48,32 @@ func New(o Options) (p.Provider, error) {
 	return provider, nil
 }
 
-// Serve serves the provider on a port of 127.0.0.1 until ctx ends, to one run of the engine at a time. It returns once it
-// listens; Pulumi finds it by PULUMI_DEBUG_PROVIDERS=devctl:PORT.
-func Serve(ctx context.Context, o Options) (port int, err error) {
+// Serve serves the provider on a port of 127.0.0.1 until ctx ends. It returns once it listens; Pulumi finds it by
+// PULUMI_DEBUG_PROVIDERS=devctl:PORT. done is closed when ctx has ended and so have all calls, for which that is the end
+// too.
+func Serve(ctx context.Context, o Options) (port int, done <-chan struct{}, err error) {
 	provider, err := New(o)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	server, err := p.RawServer(Name, schemaVersion, provider)(nil)
 	if err != nil {
-		return 0, fmt.Errorf("serve provider %s: %w", Name, err)
+		return 0, nil, fmt.Errorf("serve provider %s: %w", Name, err)
 	}
-	stop := make(chan bool)
+	stop, ended := make(chan bool), make(chan struct{})
 	handle, err := rpcutil.ServeWithOptions(rpcutil.ServeOptions{
 		Cancel:  stop,
-		Options: []grpc.ServerOption{grpc.UnaryInterceptor(new(run).intercept)},
+		Options: []grpc.ServerOption{grpc.UnaryInterceptor(until(ctx))},
 		Init: func(s *grpc.Server) error {
 			rpc.RegisterResourceProviderServer(s, server)
 			return nil
 		},
 	})
 	if err != nil {
-		return 0, fmt.Errorf("serve provider %s: %w", Name, err)
+		return 0, nil, fmt.Errorf("serve provider %s: %w", Name, err)
 	}
 	go func() {
+		defer close(ended)
 		select {
 		case <-ctx.Done():
 			close(stop)
@@ -80,38 +81,22 @@ func Serve(ctx context.Context, o Options) (port int, err error) {
 		case <-handle.Done:
 		}
 	}()
-	return handle.Port, nil
+	return handle.Port, ended, nil
 }
 
-// run lets the provider outlive the engine. Every run of the engine ends with a call of Cancel, which the provider takes
-// as its own end; here it ends the calls of that run, and the next run finds the provider as new.
-type run struct {
-	mu     sync.Mutex
-	ctx    context.Context
-	cancel context.CancelFunc
-}
-
-// intercept handles Cancel, and binds every other call to the run it belongs to.
-func (r *run) intercept(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-	r.mu.Lock()
-	if info.FullMethod == rpc.ResourceProvider_Cancel_FullMethodName {
-		if r.cancel != nil {
-			r.cancel()
+// until ends calls when ctx does, and on nothing else but the end of the engine itself. The engine calls Cancel at the
+// first interrupt and at the end of every run. infer would cut off the calls under way then, and all later ones; here what
+// is being made is finished (see localcloud.Cloud.Stop), and the next run finds the provider as new.
+func until(ctx context.Context) grpc.UnaryServerInterceptor {
+	return func(call context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+		if info.FullMethod == rpc.ResourceProvider_Cancel_FullMethodName {
+			return &emptypb.Empty{}, nil
 		}
-		r.ctx, r.cancel = nil, nil
-		r.mu.Unlock()
-		return &emptypb.Empty{}, nil
+		call, cancel := context.WithCancel(call)
+		defer cancel()
+		defer context.AfterFunc(ctx, cancel)()
+		return handler(call, req)
 	}
-	if r.ctx == nil {
-		r.ctx, r.cancel = context.WithCancel(context.Background())
-	}
-	current := r.ctx
-	r.mu.Unlock()
-
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(current, cancel)()
-	return handler(ctx, req)
 }
 
 // reporter is how the work of a resource tells its progress.

@@ -100,7 +100,7 @@ func begin(t *testing.T) (*life, *images.Set) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	port, err := provider.Serve(t.Context(), provider.Options{Cloud: cloud, Images: set})
+	port, _, err := provider.Serve(t.Context(), provider.Options{Cloud: cloud, Images: set})
 	if err != nil {
 		t.Fatal(err)
 	}
