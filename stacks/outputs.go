@@ -35,23 +35,39 @@ func secretNames() []string {
 	return []string{api.SecretRedisAdmin, api.SecretRedisReplication, api.SecretRedisCheck, api.SecretRedisApp, api.SecretStats}
 }
 
-// export names every output once; its keys are the JSON names of Outputs.
-func export(ctx *pulumi.Context, s *Spec, authority *components.Authority, endpoint components.Endpoint, secrets pulumi.StringMap) {
+// export names every output once; its keys are the JSON names of Outputs. made, unless nil, gets the outputs as soon as
+// they are known: long before the machines are there.
+func export(ctx *pulumi.Context, s *Spec, authority *components.Authority, endpoint components.Endpoint, secrets pulumi.StringMap, made func(*Outputs)) {
 	controllers := pulumi.StringArray{}
 	for _, main := range s.Mains() {
 		controllers = append(controllers, pulumi.String(net.JoinHostPort(main.Address, strconv.Itoa(api.ControllerPort))))
 	}
-	ctx.Export("controllers", controllers)
-	ctx.Export("caCert", authority.CACert)
-	ctx.Export("adminCert", authority.AdminCert)
-	ctx.Export("adminKey", pulumi.ToSecret(authority.AdminKey))
-	ctx.Export("secrets", pulumi.ToSecret(secrets))
-	ctx.Export("redis", pulumi.Map{
-		"address":  endpoint.Address,
-		"port":     pulumi.Int(s.Endpoint.Port),
-		"username": pulumi.String(api.RedisUserApp),
+	outputs := pulumi.Map{
+		"controllers": controllers,
+		"caCert":      authority.CACert,
+		"adminCert":   authority.AdminCert,
+		"adminKey":    pulumi.ToSecret(authority.AdminKey),
+		"secrets":     pulumi.ToSecret(secrets),
+		"redis": pulumi.Map{
+			"address":  endpoint.Address,
+			"port":     pulumi.Int(s.Endpoint.Port),
+			"username": pulumi.String(api.RedisUserApp),
+		},
+		"statsUrl": pulumi.Sprintf("http://%s:%d/stats", endpoint.Address, s.Endpoint.StatsPort),
+	}
+	for name, value := range outputs {
+		ctx.Export(name, value)
+	}
+	if made == nil {
+		return
+	}
+	outputs.ToMapOutput().ApplyT(func(values map[string]any) (string, error) {
+		o, err := DecodeOutputs(values)
+		if err == nil {
+			made(o)
+		}
+		return "", err
 	})
-	ctx.Export("statsUrl", pulumi.Sprintf("http://%s:%d/stats", endpoint.Address, s.Endpoint.StatsPort))
 }
 
 // DecodeOutputs reads the outputs of a finished update, by export name. A missing or mistyped one is an error: the

@@ -13,8 +13,9 @@ import (
 // Program returns the one Pulumi program: what every stack consists of, on whichever cloud. It registers the same
 // resources with the same inputs whenever it is given the same spec.
 //
-// etcdImage is the container image reference of etcd as main nodes find it.
-func Program(s *Spec, cloud components.Cloud, etcdImage string) pulumi.RunFunc {
+// etcdImage is the container image reference of etcd as main nodes find it. made, unless nil, is called with the outputs as
+// soon as an update knows them; a preview of a stack that is not there yet never does.
+func Program(s *Spec, cloud components.Cloud, etcdImage string, made func(*Outputs)) pulumi.RunFunc {
 	return func(ctx *pulumi.Context) error {
 		authority, err := components.NewAuthority(ctx, s.Stack)
 		if err != nil {
@@ -40,12 +41,12 @@ func Program(s *Spec, cloud components.Cloud, etcdImage string) pulumi.RunFunc {
 		if err != nil {
 			return fmt.Errorf("endpoint of stack %q: %w", s.Stack, err)
 		}
+		export(ctx, s, authority, endpoint, secrets, made)
 		for _, role := range api.Roles() {
 			if err := nodeGroup(ctx, s, cloud, role, authority, network, artifacts, etcdImage); err != nil {
 				return fmt.Errorf("%s nodes of stack %q: %w", role, s.Stack, err)
 			}
 		}
-		export(ctx, s, authority, endpoint, secrets)
 		return nil
 	}
 }

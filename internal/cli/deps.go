@@ -49,6 +49,8 @@ type environment interface {
 	Exists() bool
 	Preview(ctx context.Context, each func(engine.Event)) (engine.Summary, error)
 	Up(ctx context.Context, each func(engine.Event)) (engine.Summary, error)
+	// Made gets the outputs of an update while it still runs, as soon as they are known.
+	Made() <-chan *stacks.Outputs
 	Refresh(ctx context.Context, each func(engine.Event)) (engine.Summary, error)
 	Destroy(ctx context.Context, each func(engine.Event)) (engine.Summary, error)
 	Remove(ctx context.Context) error

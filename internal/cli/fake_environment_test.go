@@ -111,6 +111,9 @@ func (e *fakeEnvironment) Remove(context.Context) error {
 	return nil
 }
 
+// Made never has anything: the outputs are read when the run is over.
+func (e *fakeEnvironment) Made() <-chan *stacks.Outputs { return nil }
+
 func (e *fakeEnvironment) Exists() bool { return e.exists }
 func (e *fakeEnvironment) Close()       {}
 

@@ -12,6 +12,8 @@ import (
 
 	"devctl/internal/api"
 	"devctl/internal/cli/output"
+	"devctl/internal/cli/progress"
+	"devctl/internal/engine"
 	"devctl/internal/localcloud"
 	"devctl/stacks"
 )
@@ -68,14 +70,7 @@ func runUp(ctx context.Context, d *deps, opts upOptions) error {
 	}
 	show := d.display()
 	defer show.Close()
-	summary, err := runOperation(ctx, d, show, env.Up, "Bringing up stack "+spec.Stack, "Brought up stack "+spec.Stack)
-	if err != nil {
-		return err
-	}
-	if ctx.Err() != nil {
-		return withNext(ctx.Err(), d.command("up")+" goes on where it stopped")
-	}
-	out, err := d.outputs(ctx, spec.Stack)
+	summary, out, err := provision(ctx, d, show, env, spec)
 	if err != nil {
 		return err
 	}
@@ -85,6 +80,55 @@ func runUp(ctx context.Context, d *deps, opts upOptions) error {
 	}
 	show.Close()
 	return writeUp(d.streams.Out, d, out, st, summary.Changed() || deployed)
+}
+
+// provision brings network and machines up, and returns the outputs.
+func provision(ctx context.Context, d *deps, show *progress.Display, env environment, spec *stacks.Spec) (engine.Summary, *stacks.Outputs, error) {
+	var out *stacks.Outputs
+	isNew := !env.Exists()
+	early, stop := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		select {
+		case out = <-env.Made():
+		case <-early.Done():
+			return
+		}
+		if isNew {
+			handOver(early, d, spec, out)
+		}
+	}()
+	summary, err := runOperation(ctx, d, show, env.Up, "Bringing up stack "+spec.Stack, "Brought up stack "+spec.Stack)
+	stop()
+	<-done
+	if err != nil {
+		return summary, nil, err
+	}
+	if ctx.Err() != nil {
+		return summary, nil, withNext(ctx.Err(), d.command("up")+" goes on where it stopped")
+	}
+	if out == nil {
+		out, err = d.outputs(ctx, spec.Stack)
+	}
+	return summary, out, err
+}
+
+// handOver gives a new stack's deployment to the first controller that answers, so that services start on each machine as
+// it joins, while the others still boot. It is the deploy stage's work done sooner: that does it again, and is the one
+// to tell what goes wrong. Not on a stack that exists: its machines may have to be replaced before they can run what is
+// deployed next.
+func handOver(ctx context.Context, d *deps, spec *stacks.Spec, out *stacks.Outputs) {
+	set, err := d.images()
+	if err != nil {
+		return
+	}
+	c, err := d.dial(out)
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	_, _ = c.Deploy(ctx, api.DeployRequest{Deployment: spec.Deployment(set.Deployed()), Secrets: out.Secrets})
 }
 
 // preflight checks all that can be checked before anything is touched, and reports everything at once.

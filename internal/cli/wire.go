@@ -113,8 +113,12 @@ func (d *deps) engine(ctx context.Context, o engine.Options) (*engine.Stack, err
 // openedStack is a stack with the provider that its resources need.
 type openedStack struct {
 	*engine.Stack
+	made  chan *stacks.Outputs
 	close func()
 }
+
+// Made gets the outputs of an update as soon as its program knows them.
+func (s *openedStack) Made() <-chan *stacks.Outputs { return s.made }
 
 // Close ends the provider.
 func (s *openedStack) Close() { s.close() }
@@ -154,11 +158,17 @@ func (d *deps) openStack(ctx context.Context, stack string, spec *stacks.Spec) (
 		},
 	}
 	work := provider.Options{Cloud: cloud}
+	made := make(chan *stacks.Outputs, 1)
 	if spec != nil {
 		if work.Images, err = d.images(); err != nil {
 			return nil, err
 		}
-		o.Program = stacks.Program(spec, local.New(work.Images), work.Images.Etcd())
+		o.Program = stacks.Program(spec, local.New(work.Images), work.Images.Etcd(), func(out *stacks.Outputs) {
+			select {
+			case made <- out:
+			default: // a preview of what exists knows them too
+			}
+		})
 	}
 	port, done, err := provider.Serve(serving, work)
 	if err != nil {
@@ -179,7 +189,7 @@ func (d *deps) openStack(ctx context.Context, stack string, spec *stacks.Spec) (
 			return nil, err
 		} // without outputs the stack was never complete: there is no cluster whose health could be waited for
 	}
-	return &openedStack{Stack: opened, close: stop}, nil
+	return &openedStack{Stack: opened, made: made, close: stop}, nil
 }
 
 // dialControllers connects as the stack's admin.

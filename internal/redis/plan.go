@@ -70,8 +70,9 @@ func (p *picture) strangers() []string {
 	return out
 }
 
-// form makes a cluster of blank members: distinct config epochs, then everybody meets the first, and once everybody
-// knows everybody the slots are given out.
+// form makes a cluster of blank members: distinct config epochs, then everybody meets everybody, and once everybody
+// knows everybody the slots are given out. Gossip would do with a meeting each, but takes a second or more: by then Redis
+// has looked at itself for the first time, found no owner of any slot, and waits another node timeout before it serves.
 func (p *picture) form() []step {
 	var steps []step
 	for i, m := range p.members {
@@ -79,9 +80,11 @@ func (p *picture) form() []step {
 			steps = append(steps, step{m.Address, command{"CLUSTER", "SET-CONFIG-EPOCH", strconv.Itoa(i + 1)}, "prepare the members for one cluster"})
 		}
 	}
-	for _, m := range p.members[1:] {
-		if !p.seen[p.members[0].Address].meets(p.seen[m.Address], m.Address) {
-			steps = append(steps, meet(p.members[0], m, fmt.Sprintf("introduce all members to %s", p.members[0])))
+	for i, host := range p.members {
+		for _, m := range p.members[i+1:] {
+			if !p.seen[host.Address].meets(p.seen[m.Address], m.Address) {
+				steps = append(steps, meet(host, m, "introduce all members to one another"))
+			}
 		}
 	}
 	if len(steps) > 0 {

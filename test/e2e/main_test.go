@@ -26,6 +26,7 @@ func TestFromNothingToDestroyed(t *testing.T) {
 
 	st := s.status(t)
 	checkStatus(t, st, 8)
+	started := s.started(t)
 
 	t.Run("secrets are masked unless asked for", func(t *testing.T) {
 		shown, masked := s.outputs(t, "--show-secrets"), s.outputs(t)
@@ -49,6 +50,7 @@ func TestFromNothingToDestroyed(t *testing.T) {
 			t.Errorf("the second up does not say that nothing changed:\n%s%s", again.stdout, again.stderr)
 		}
 		sameMachines(t, st, s.status(t))
+		sameProcesses(t, started, s.started(t))
 		if r := s.run(t, time.Minute, "preview", "--detailed-exitcode"); r.code != 0 {
 			t.Errorf("preview --detailed-exitcode: exit %d with nothing to change\n%s", r.code, r.stdout)
 		}
@@ -63,6 +65,7 @@ func TestFromNothingToDestroyed(t *testing.T) {
 		grown := s.status(t)
 		checkStatus(t, grown, 9)
 		sameMachines(t, st, grown)
+		sameProcesses(t, started, s.started(t))
 		if n := node(t, grown, "data-4"); n.Zone != "a" {
 			t.Errorf("data-4 is in zone %q", n.Zone)
 		}
@@ -118,11 +121,24 @@ func writeAndReadBack(t *testing.T, c *redis.ClusterClient, prefix string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	for i := range 200 {
+	for i := range keys {
 		key := fmt.Sprintf("%s-%d", prefix, i)
 		if err := c.Set(ctx, key, i, 0).Err(); err != nil {
 			t.Fatalf("set %s: %v", key, err)
 		}
+	}
+	readBack(t, c, prefix)
+}
+
+// keys is how many keys are written and read: enough for every shard to have its part.
+const keys = 200
+
+func readBack(t *testing.T, c *redis.ClusterClient, prefix string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for i := range keys {
+		key := fmt.Sprintf("%s-%d", prefix, i)
 		if got, err := c.Get(ctx, key).Int(); err != nil || got != i {
 			t.Fatalf("get %s = %d, %v", key, got, err)
 		}
@@ -170,13 +186,47 @@ func checkStatus(t *testing.T, st api.Status, nodes int) {
 	}
 }
 
-// sameMachines wants every node of before in after as it was: the same machine with the same processes.
+// TestChangedConfigReplacesNodesOneByOne changes what is on every machine. All of them are replaced, disks and all, and
+// what clients wrote before is there afterwards.
+func TestChangedConfigReplacesNodesOneByOne(t *testing.T) {
+	s := newStack(t, "e2eroll", "198.18.93.0/24")
+	s.must(t, 15*time.Minute, "up", "--yes")
+	before := s.status(t)
+	writeAndReadBack(t, s.client(t), "before")
+
+	s.write(t, s.specFile(), s.read(t, s.specFile())+"  devctl:sshKeys:\n"+
+		"    - ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEdMSLPTUMkVJ1lnCNwJ5eMAJQ7dYqR7/wL0kJ2FZKqv somebody\n")
+	up := s.must(t, 10*time.Minute, "up", "--yes")
+	t.Logf("up printed:\n%s%s", up.stdout, up.stderr)
+
+	after := s.status(t)
+	checkStatus(t, after, 8)
+	for _, was := range before.Nodes {
+		if is := node(t, after, was.Name); is.ID == was.ID {
+			t.Errorf("%s was not replaced", was.Name)
+		}
+	}
+	readBack(t, s.client(t), "before")
+	writeAndReadBack(t, s.client(t), "after")
+}
+
+// sameMachines wants every node of before in after as it was: the same machine.
 func sameMachines(t *testing.T, before, after api.Status) {
 	t.Helper()
 	for _, was := range before.Nodes {
 		is := node(t, after, was.Name)
 		if is.ID != was.ID {
 			t.Errorf("%s was replaced", was.Name)
+		}
+	}
+}
+
+// sameProcesses wants every unit of before in after, started when it was.
+func sameProcesses(t *testing.T, before, after map[string]string) {
+	t.Helper()
+	for unit, was := range before {
+		if is := after[unit]; is != was {
+			t.Errorf("%s: was %q, is %q", unit, was, is)
 		}
 	}
 }

@@ -75,17 +75,23 @@ func (s *stack) write(t *testing.T, name, content string) {
 	}
 }
 
-// editSpec replaces text in the stack's spec; the text must be there once.
-func (s *stack) editSpec(t *testing.T, from, to string) {
+func (s *stack) read(t *testing.T, name string) string {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join(s.dir, s.specFile()))
+	data, err := os.ReadFile(filepath.Join(s.dir, name))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := strings.Count(string(data), from); n != 1 {
+	return string(data)
+}
+
+// editSpec replaces text in the stack's spec; the text must be there once.
+func (s *stack) editSpec(t *testing.T, from, to string) {
+	t.Helper()
+	spec := s.read(t, s.specFile())
+	if n := strings.Count(spec, from); n != 1 {
 		t.Fatalf("%q is %d times in the spec, want once", from, n)
 	}
-	s.write(t, s.specFile(), strings.Replace(string(data), from, to, 1))
+	s.write(t, s.specFile(), strings.Replace(spec, from, to, 1))
 }
 
 // result is what a command printed and how it ended.
@@ -231,6 +237,19 @@ func docker(t *testing.T, args ...string) string {
 		t.Fatalf("docker %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
 	return strings.TrimSpace(string(out))
+}
+
+// started tells of every unit of devctl on every node since when it is active, and with which main process.
+func (s *stack) started(t *testing.T) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	for _, n := range s.status(t).Nodes {
+		for _, u := range n.Units {
+			all[n.Name+" "+u.Name] = docker(t, "exec", n.ID, "systemctl", "show",
+				"--property=MainPID,ActiveEnterTimestampMonotonic,NRestarts", u.Name)
+		}
+	}
+	return all
 }
 
 // labelled lists what of the stack exists in Docker, by kind.
