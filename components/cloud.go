@@ -55,7 +55,7 @@ type NodeGroupArgs struct {
 	Config pulumi.StringOutput
 	// Secrets is an Ignition config with the role's secret files. It never is in user data, logs or previews.
 	Secrets pulumi.StringOutput
-	// DependsOn orders the groups: mains first.
+	// DependsOn is what has to outlive the machines, though they are not made from it.
 	DependsOn []pulumi.Resource
 }
 

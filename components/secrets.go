@@ -38,19 +38,20 @@ func (a *Authority) Bootstrap(role api.Role) (cert, key pulumi.StringOutput) {
 	return a.BootstrapCerts.MapIndex(pulumi.String(role)), a.BootstrapKeys.MapIndex(pulumi.String(role))
 }
 
-type password struct {
+// Password is a random password.
+type Password struct {
 	pulumi.CustomResourceState
 
-	Result pulumi.StringOutput `pulumi:"result"`
+	Result pulumi.StringOutput `pulumi:"result"` // a Pulumi secret
 }
 
-// NewPassword makes a random password once and keeps it as a secret in the stack's state.
-func NewPassword(ctx *pulumi.Context, name string) (pulumi.StringOutput, error) {
-	var p password
+// NewPassword makes a password once and keeps it in the stack's state.
+func NewPassword(ctx *pulumi.Context, name string) (*Password, error) {
+	var p Password
 	args := pulumi.Map{"length": pulumi.Int(32)}
 	err := ctx.RegisterResource("devctl:pki:Password", name, args, &p, pulumi.AdditionalSecretOutputs([]string{"result"}))
 	if err != nil {
-		return pulumi.StringOutput{}, fmt.Errorf("register password %q: %w", name, err)
+		return nil, fmt.Errorf("register password %q: %w", name, err)
 	}
-	return p.Result, nil
+	return &p, nil
 }

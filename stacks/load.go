@@ -170,13 +170,9 @@ func (l *loader) value(k key, n *yaml.Node) {
 	case *string:
 		l.text(k, n, k.path, field)
 	case *Size:
-		var text string
-		if !l.text(k, n, k.path, &text) {
-			return
-		}
 		var size Size
-		if err := size.UnmarshalText([]byte(text)); err != nil || size < minMemory {
-			l.report(n, k.path, text, fmt.Sprintf("is %s, must be %s", describe(n), k.want))
+		if n.Kind != yaml.ScalarNode || size.UnmarshalText([]byte(n.Value)) != nil || size < minMemory {
+			l.report(n, k.path, n.Value, fmt.Sprintf("is %s, must be %s", describe(n), k.want))
 			return
 		}
 		*field = size

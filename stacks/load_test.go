@@ -120,6 +120,8 @@ func badSpecs() []badSpec {
 			"4:28: devctl:redis.replicas: is 2, must be at most 1, one fewer than the 2 zones in devctl:network.zones: a primary and its replicas are each in a zone of their own", false},
 		{"too little memory", local + "  devctl:redis: {maxmemory: 8191KiB}\n", `3:29: devctl:redis.maxmemory: is "8191KiB", ` + minSize, false},
 		{"memory without a unit", local + "  devctl:redis: {maxmemory: \"64\"}\n", `3:29: devctl:redis.maxmemory: is "64", ` + minSize, true},
+		{"memory as a number", local + "  devctl:redis: {maxmemory: 64}\n", "3:29: devctl:redis.maxmemory: is 64, " + minSize, true},
+		{"memory in a list", local + "  devctl:redis: {maxmemory: [64MiB]}\n", "3:29: devctl:redis.maxmemory: is a list, " + minSize, true},
 		{"memory in another unit", local + "  devctl:redis: {maxmemory: 64mb}\n", `3:29: devctl:redis.maxmemory: is "64mb", ` + minSize, true},
 		{"memory beyond any", local + "  devctl:redis: {maxmemory: 9999999999GiB}\n", `3:29: devctl:redis.maxmemory: is "9999999999GiB", ` + minSize, false},
 

@@ -22,12 +22,14 @@ func Program(s *Spec, cloud components.Cloud, etcdImage string, made func(*Outpu
 			return err
 		}
 		secrets := pulumi.StringMap{}
+		var passwords []pulumi.Resource
 		for _, name := range secretNames() {
-			value, err := components.NewPassword(ctx, name)
+			password, err := components.NewPassword(ctx, name)
 			if err != nil {
 				return err
 			}
-			secrets[name] = value
+			secrets[name] = password.Result
+			passwords = append(passwords, password)
 		}
 		network, err := cloud.Network(ctx, components.NetworkArgs{Stack: s.Stack, CIDR: s.Network.CIDR, Zones: s.Network.Zones})
 		if err != nil {
@@ -42,8 +44,10 @@ func Program(s *Spec, cloud components.Cloud, etcdImage string, made func(*Outpu
 			return fmt.Errorf("endpoint of stack %q: %w", s.Stack, err)
 		}
 		export(ctx, s, authority, endpoint, secrets, made)
+		// A destroy that fails half-way must not forget passwords that machines still use.
+		group := components.NodeGroupArgs{Stack: s.Stack, Network: network, Artifacts: artifacts, DependsOn: passwords}
 		for _, role := range api.Roles() {
-			if err := nodeGroup(ctx, s, cloud, role, authority, network, artifacts, etcdImage); err != nil {
+			if err := nodeGroup(ctx, s, cloud, authority, etcdImage, role, group); err != nil {
 				return fmt.Errorf("%s nodes of stack %q: %w", role, s.Stack, err)
 			}
 		}
@@ -51,10 +55,10 @@ func Program(s *Spec, cloud components.Cloud, etcdImage string, made func(*Outpu
 	}
 }
 
-// nodeGroup registers the machines of one role. The groups do not depend on one another: workers and data
-// nodes boot while the mains form their quorum, and join when it answers.
-func nodeGroup(ctx *pulumi.Context, s *Spec, cloud components.Cloud, role api.Role, authority *components.Authority,
-	network components.Network, artifacts components.Artifacts, etcdImage string) error {
+// nodeGroup registers the machines of one role, with the arguments that all groups share. The groups do not depend on
+// one another: workers and data nodes boot while the mains form their quorum, and join when it answers.
+func nodeGroup(ctx *pulumi.Context, s *Spec, cloud components.Cloud, authority *components.Authority, etcdImage string,
+	role api.Role, args components.NodeGroupArgs) error {
 	config, err := ignition.Role(s.RoleConfig(role, etcdImage))
 	if err != nil {
 		return err
@@ -74,15 +78,10 @@ func nodeGroup(ctx *pulumi.Context, s *Spec, cloud components.Cloud, role api.Ro
 		return string(rendered.Ignition), err
 	}).(pulumi.StringOutput)
 
-	_, err = cloud.NodeGroup(ctx, components.NodeGroupArgs{
-		Stack:     s.Stack,
-		Role:      role,
-		Nodes:     s.Group(role),
-		Network:   network,
-		Artifacts: artifacts,
-		Config:    pulumi.String(config.Ignition).ToStringOutput(),
-		Secrets:   pulumi.ToSecret(secrets).(pulumi.StringOutput),
-	})
+	args.Role, args.Nodes = role, s.Group(role)
+	args.Config = pulumi.String(config.Ignition).ToStringOutput()
+	args.Secrets = pulumi.ToSecret(secrets).(pulumi.StringOutput)
+	_, err = cloud.NodeGroup(ctx, args)
 	return err
 }
 

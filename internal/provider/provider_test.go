@@ -67,7 +67,7 @@ func program(set *images.Set, prefix, config string, nodes int) pulumi.RunFunc {
 			return err
 		}
 		ctx.Export("caCert", authority.CACert)
-		ctx.Export("password", password)
+		ctx.Export("password", password.Result)
 		return nil
 	}
 }
