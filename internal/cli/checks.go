@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
+	"devctl/internal/engine"
 	"devctl/internal/localcloud"
 	"devctl/stacks"
 )
@@ -46,7 +48,7 @@ func checkSpec(d *deps, spec *stacks.Spec, err error) finding {
 func checkDocker(ctx context.Context, d *deps, spec *stacks.Spec) finding {
 	problems := d.preflight(ctx, localcloud.PreflightArgs{Stack: spec.Stack, CIDR: spec.Network.CIDR})
 	if len(problems) == 0 {
-		return ok("Docker answers, and the stack's network is free")
+		return ok("Docker answers, and nothing else uses " + spec.Network.CIDR)
 	}
 	// Each of them says itself what to do, behind its first semicolon or colon.
 	var all []string
@@ -85,8 +87,12 @@ func checkLeftovers(ctx context.Context, d *deps) finding {
 	if err != nil {
 		return fail(err.Error(), "choose a project with -C")
 	}
+	infos, err := d.list(ctx)
+	if err != nil {
+		return warn("not known, because the state cannot be read", "")
+	}
 	for _, name := range names {
-		if d.exists(name) {
+		if slices.ContainsFunc(infos, func(info engine.StackInfo) bool { return info.Name == name }) {
 			continue
 		}
 		left, err := d.leftovers(ctx, name)
@@ -94,8 +100,22 @@ func checkLeftovers(ctx context.Context, d *deps) finding {
 			return warn("not known: "+err.Error(), "")
 		}
 		if len(left) > 0 {
-			return warn(fmt.Sprintf("stack %s is in no state but has %s", name, strings.Join(left, ", ")), fmt.Sprintf("`devctl destroy -s %s` removes them, unless another user or DEVCTL_HOME owns them", name))
+			return warn(fmt.Sprintf("stack %s is in no state but has %s", name, kinds(left)), fmt.Sprintf("`devctl destroy -s %s` removes them, unless another user or DEVCTL_HOME owns them", name))
 		}
 	}
-	return ok("none of the project's stacks")
+	return ok("nothing is there of stacks that are not up")
+}
+
+// kinds counts leftovers, each a kind and a name: "8 containers, 1 network".
+func kinds(leftovers []string) string {
+	number := map[string]int{}
+	for _, left := range leftovers {
+		kind, _, _ := strings.Cut(left, " ")
+		number[kind]++
+	}
+	var parts []string
+	for _, kind := range sortedKeys(number) {
+		parts = append(parts, count(number[kind], kind, kind+"s"))
+	}
+	return strings.Join(parts, ", ")
 }

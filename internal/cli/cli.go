@@ -36,7 +36,7 @@ func run(ctx context.Context, d *deps, args []string) int {
 	root := newRootCommand(d)
 	root.SetArgs(append([]string{}, args...)) // nil would mean the process's own
 	err := root.ExecuteContext(ctx)
-	explain(d.streams.Err, d.errStyle(), err)
+	explain(d.streams.Err, d.errStyle(), d.program, err)
 	return exitCode(err)
 }
 

@@ -17,6 +17,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"devctl/internal/api"
+	"devctl/internal/engine"
 	"devctl/internal/localcloud"
 )
 
@@ -147,6 +148,36 @@ func TestLogsOfAUnitOnAllNodes(t *testing.T) {
 	w.run("logs", "redis-1").want(t, 1, `no node of stack "local" has a log of redis-1`, "next: devctl status")
 }
 
+func TestLogsComeInTheOrderOfNodes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	later := make(chan struct{})
+	w.deps.exec = func(_ context.Context, _, node string, o localcloud.ExecOptions) (int, error) {
+		switch node {
+		case "data-1":
+			<-later
+		case "data-2":
+			defer close(later)
+		default:
+			return 0, nil
+		}
+		_, _ = io.WriteString(o.Stdout, "line\n")
+		return 0, nil
+	}
+	if r := w.run("logs", "redis-1").want(t, 0); r.out != "data-1   | line\ndata-2   | line\n" {
+		t.Errorf("stdout:\n%s", r.out)
+	}
+}
+
+func TestLogsOfNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.deps.exec = (&fakeNodes{}).exec
+	w.run("logs", "data-1", "redsi-1").want(t, 1, `error: data-1 has no log of redsi-1; did you mean "redis-1"?`, "next: devctl exec data-1 -- systemctl list-units shows its units")
+	w.run("logs", "data-1", "haproxy").want(t, 1, "error: data-1 has no log of haproxy\n")
+	w.run("logs", "data-1", "crond", "-n", "0").want(t, 0)
+}
+
 func TestRender(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -158,6 +189,9 @@ func TestRender(t *testing.T) {
 		t.Errorf("no Ignition config (%v):\n%s", err, r.out)
 	}
 	machine := w.run("render", "ignition", "--node", "main-1").want(t, 0)
+	if both := w.run("render", "ignition", "--role", "main", "--node", "main-1").want(t, 0); both.out != machine.out {
+		t.Error("the node's own role makes a difference")
+	}
 	if err := json.Unmarshal([]byte(machine.out), &config); err != nil {
 		t.Errorf("no Ignition config: %v", err)
 	}
@@ -205,7 +239,8 @@ func TestConfigCheck(t *testing.T) {
 	w.run("config", "check", "-").want(t, 2, "stdin:4:", "devctl:nodes.main.count", "odd", "stdin:7:", "shard", "nothing was touched", "next: devctl config schema")
 	w.write("bad.yaml", bad)
 	w.run("config", "check", filepath.Join(w.dir, "bad.yaml")).want(t, 2, "DIR/bad.yaml:4:")
-	w.run("config", "check", filepath.Join(w.dir, "none.yaml")).want(t, 1, "read spec: open DIR/none.yaml")
+	w.write("stacks/Pulumi.cloud.yaml", "config:\n  devctl:provider: aws\n")
+	w.run("config", "check", filepath.Join(w.dir, "stacks/Pulumi.cloud.yaml")).want(t, 2, "DIR/stacks/Pulumi.cloud.yaml:2:20: devctl:provider: ")
 	w.run("-s", "gamma", "config", "check").want(t, 2, "gamma", "local")
 }
 
@@ -236,6 +271,34 @@ func TestDoctor(t *testing.T) {
 	}
 	findings[2] = ok("Docker answers")
 	w.run("doctor").want(t, 0)
+}
+
+func TestLeftoversAreCounted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.write("stacks/Pulumi.alpha.yaml", localSpec)
+	w.env.leftover = []string{"container devctl-alpha-data-1", "network devctl-alpha", "container devctl-alpha-data-2"}
+	w.deps.global = globalOptions{stack: "local", dir: w.dir}
+	found := checkLeftovers(t.Context(), w.deps)
+	if want := warn("stack alpha is in no state but has 2 containers, 1 network", "`devctl destroy -s alpha` removes them, unless another user or DEVCTL_HOME owns them"); found != want {
+		t.Errorf("got %+v", found)
+	}
+	w.deps.list = func(context.Context) ([]engine.StackInfo, error) { return nil, errors.New("no engine") }
+	if found := checkLeftovers(t.Context(), w.deps); found.Verdict != verdictWarn || strings.Contains(found.Fix, "destroy") {
+		t.Errorf("without the state: got %+v", found)
+	}
+}
+
+func TestDataFolderThatIsNone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.write("home", "a file")
+	w.environ["DEVCTL_HOME"] = filepath.Join(w.dir, "home")
+	w.deps.read = func(ctx context.Context, stack string) (map[string]engine.Output, error) {
+		_, err := w.deps.engine(ctx, engine.Options{Stack: stack})
+		return nil, err
+	}
+	w.run("status").want(t, 1, "error: use the data folder: DIR/home is no folder\nnext: remove it, or set DEVCTL_HOME to another folder")
 }
 
 func TestVersion(t *testing.T) {

@@ -75,6 +75,9 @@ func checkFile(d *deps, file string) error {
 		return err
 	}
 	spec, err := stacks.Parse(name, data, stackOf(file, d.global.stack))
+	if err == nil {
+		err = spec.Supported()
+	}
 	if err != nil {
 		return err
 	}
@@ -91,7 +94,7 @@ func readFile(d *deps, file string) (name string, data []byte, err error) {
 	}
 	data, err = os.ReadFile(file)
 	if err != nil {
-		return "", nil, fmt.Errorf("read spec: %w", err)
+		return "", nil, &usageError{command: "devctl config check", err: fmt.Errorf("read spec: %w", err)}
 	}
 	return file, data, nil
 }

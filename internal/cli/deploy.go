@@ -42,6 +42,12 @@ It changes no machine. "devctl up" does the same after it has brought the machin
 
 func addTimeout(cmd *cobra.Command, timeout *time.Duration) {
 	cmd.Flags().DurationVar(timeout, "timeout", deployTimeout, "how long the deployment may take to be ready")
+	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
+		if *timeout <= 0 {
+			return usagef(cmd, "--timeout does not take %q: use a duration above zero, for example 5m", *timeout)
+		}
+		return nil
+	}
 }
 
 func runDeploy(ctx context.Context, d *deps, opts deployOptions) error {

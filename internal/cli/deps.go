@@ -11,6 +11,7 @@ import (
 
 	"devctl/images"
 	"devctl/internal/api"
+	"devctl/internal/cli/progress"
 	"devctl/internal/engine"
 	"devctl/internal/localcloud"
 	"devctl/stacks"
@@ -21,8 +22,9 @@ import (
 type deps struct {
 	streams Streams
 	global  globalOptions
-	program string          // how devctl was called, for commands to paste
-	hard    context.Context // ends when a person wants devctl to stop at once, see interruptible
+	shown   *progress.Display // the last one, nil before the first
+	program string            // how devctl was called, for commands to paste
+	hard    context.Context   // ends when a person wants devctl to stop at once, see interruptible
 
 	getenv func(string) string
 	now    func() time.Time
@@ -68,11 +70,24 @@ type cluster interface {
 
 // spec loads the spec of the stack that was asked for.
 func (d *deps) spec() (*stacks.Spec, error) {
+	_, spec, err := d.project()
+	return spec, err
+}
+
+// project loads the spec of the stack that was asked for, with the project it is in.
+func (d *deps) project() (*stacks.Project, *stacks.Spec, error) {
 	project, err := stacks.FindProject(d.global.dir)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return project.Load(d.global.stack)
+	spec, err := project.Load(d.global.stack)
+	if err == nil {
+		err = spec.Supported()
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return project, spec, nil
 }
 
 // outputs reads the outputs of a stack that is up.
@@ -128,11 +143,13 @@ func quoted(word string) string {
 	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
-// say tells a person on stderr, unless they want quiet.
+// say tells a person on stderr, unless they want quiet; while progress is shown, in its midst.
 func (d *deps) say(format string, args ...any) {
-	if !d.global.quiet {
-		fmt.Fprintf(d.streams.Err, format+"\n", args...)
+	text := fmt.Sprintf(format, args...)
+	if d.global.quiet || d.shown != nil && d.shown.Print(progress.Info, text) {
+		return
 	}
+	fmt.Fprintln(d.streams.Err, text)
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -42,6 +42,12 @@ func runDestroy(ctx context.Context, d *deps, opts destroyOptions) error {
 	if err != nil {
 		return err
 	}
+	if spec == nil || spec.Provider == stacks.ProviderLocal {
+		// Without Docker a destroy would get no further than forgetting what is in the state alone.
+		if _, err := d.leftovers(ctx, stack); err != nil {
+			return withNext(fmt.Errorf("nothing was touched: %w", err), d.command("doctor"))
+		}
+	}
 	what := "whatever there is of it"
 	if spec != nil {
 		what = count(len(spec.Identities()), "node", "nodes") + " on " + spec.Provider

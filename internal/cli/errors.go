@@ -90,7 +90,8 @@ func exitCode(err error) int {
 }
 
 // explain tells a person about an error: what failed, then what to do next.
-func explain(w io.Writer, style output.Style, err error) {
+// The program is how devctl was called, for commands to paste.
+func explain(w io.Writer, style output.Style, program string, err error) {
 	var (
 		exit  *exitError
 		usage *usageError
@@ -105,7 +106,7 @@ func explain(w io.Writer, style output.Style, err error) {
 		for _, problem := range spec.Problems {
 			fmt.Fprintf(w, "  %s\n", problem)
 		}
-		fmt.Fprintf(w, "%sdevctl config schema describes every key, devctl config check %s checks the file again\n", style.Bold("next: "), spec.Problems[0].File)
+		fmt.Fprintf(w, "%s%[2]s config schema describes every key, %[2]s config check %[3]s checks the file again\n", style.Bold("next: "), program, quoted(spec.Problems[0].File))
 		return
 	case exitCode(err) == exitCancelled:
 		fmt.Fprintln(w, style.Warn("cancelled: ")+cancelReason(err))
@@ -115,7 +116,7 @@ func explain(w io.Writer, style output.Style, err error) {
 	if errors.As(err, &next) {
 		fmt.Fprintln(w, style.Bold("next: ")+next.next)
 	} else if errors.As(err, &usage) {
-		fmt.Fprintln(w, style.Bold("next: ")+"devctl "+strings.TrimPrefix(usage.command+" --help", "devctl "))
+		fmt.Fprintln(w, style.Bold("next: ")+program+strings.TrimPrefix(usage.command, "devctl")+" --help")
 	}
 }
 

@@ -29,8 +29,8 @@ func TestExitCodeAndMessage(t *testing.T) {
 		"next":                    {withNext(errors.New("create network: boom"), "devctl doctor"), 1, "error: create network: boom\nnext: devctl doctor\n"},
 		"wrapped":                 {fmt.Errorf("bring up: %w", withNext(errors.New("boom"), "devctl doctor")), 1, "error: bring up: boom\nnext: devctl doctor\n"},
 		"the first advice stands": {withNext(withNext(errors.New("boom"), "devctl doctor"), "devctl up"), 1, "error: boom\nnext: devctl doctor\n"},
-		"usage":                   {&usageError{command: "devctl stack", err: errors.New("bad")}, 2, "error: bad\nnext: devctl stack --help\n"},
-		"spec":                    {fmt.Errorf("load: %w", spec), 2, "error: 2 problems in the spec, nothing was touched:\n  stacks/Pulumi.local.yaml:6:12: devctl:nodes.main.count: is 4, must be an odd number\n  stacks/Pulumi.local.yaml:9: devctl:rediss: is no key of devctl\nnext: devctl config schema describes every key, devctl config check stacks/Pulumi.local.yaml checks the file again\n"},
+		"usage":                   {&usageError{command: "devctl stack", err: errors.New("bad")}, 2, "error: bad\nnext: bin/devctl stack --help\n"},
+		"spec":                    {fmt.Errorf("load: %w", spec), 2, "error: 2 problems in the spec, nothing was touched:\n  stacks/Pulumi.local.yaml:6:12: devctl:nodes.main.count: is 4, must be an odd number\n  stacks/Pulumi.local.yaml:9: devctl:rediss: is no key of devctl\nnext: bin/devctl config schema describes every key, bin/devctl config check stacks/Pulumi.local.yaml checks the file again\n"},
 		"declined":                {&cancelledError{what: "nothing was changed"}, 130, "cancelled: nothing was changed\n"},
 		"interrupted":             {fmt.Errorf("get status: %w", context.Canceled), 130, "cancelled: interrupted\n"},
 		"interrupted with advice": {withNext(context.Canceled, "devctl up"), 130, "cancelled: interrupted\nnext: devctl up\n"},
@@ -43,7 +43,7 @@ func TestExitCodeAndMessage(t *testing.T) {
 				t.Errorf("exit code %d, want %d", got, tc.code)
 			}
 			var b bytes.Buffer
-			explain(&b, output.Style{}, tc.err)
+			explain(&b, output.Style{}, "bin/devctl", tc.err)
 			if d := cmp.Diff(tc.text, b.String()); d != "" {
 				t.Error(d)
 			}

@@ -265,6 +265,35 @@ func TestDestroyTellsWhatIsLeft(t *testing.T) {
 	}
 }
 
+func TestDestroyWithoutDocker(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.deps.leftovers = func(context.Context, string) ([]string, error) { return nil, errors.New("no Docker engine answers") }
+	w.run("destroy", "--yes").want(t, 1, "error: nothing was touched: no Docker engine answers", "next: devctl doctor")
+	if w.touched() {
+		t.Error("something was touched")
+	}
+}
+
+func TestProviderThatIsNotThereYet(t *testing.T) {
+	t.Parallel()
+	for _, command := range []string{"up --yes", "preview", "refresh --yes", "deploy", "status", "config check", "render units"} {
+		w := newWorld(t)
+		w.write("stacks/Pulumi.local.yaml", strings.Replace(localSpec, "provider: local", "provider: aws", 1))
+		w.run(strings.Fields(command)...).want(t, 2, `DIR/stacks/Pulumi.local.yaml:2:20: devctl:provider: is "aws", must be local: this version of devctl has no clouds yet`)
+		if w.touched() {
+			t.Errorf("%s touched something", command)
+		}
+	}
+}
+
+func TestMessagesDuringProgressDoNotTearIt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.env.onRun = func(context.Context) { w.deps.say("The passphrase is in a file.") }
+	w.run("preview").want(t, 0, "12:00:00 The passphrase is in a file.\n")
+}
+
 func TestDestroyOfNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

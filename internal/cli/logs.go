@@ -59,28 +59,36 @@ func runLogs(ctx context.Context, d *deps, opts logsOptions, args []string) erro
 		return err
 	}
 	if slices.Contains(nodeNames(spec), args[0]) {
-		return nodeLogs(ctx, d, opts, spec.Stack, args[0], args[1:])
+		return nodeLogs(ctx, d, opts, spec, args[0], args[1:])
 	}
-	known := unitNames(spec)
 	for _, unit := range args {
-		if slices.Contains(known, unitFile(unit)) {
-			continue
+		if short := shortUnits(spec); !slices.Contains(short, strings.TrimSuffix(unit, ".service")) {
+			nodes := nodeNames(spec)
+			return &usageError{command: "devctl logs", err: fmt.Errorf("stack %q has neither a node nor a unit %q%s (nodes: %s; units: %s)",
+				spec.Stack, unit, didYouMean(unit, append(nodes, short...)), strings.Join(nodes, ", "), strings.Join(short, ", "))}
 		}
-		var short []string
-		for _, name := range known {
-			short = append(short, strings.TrimSuffix(name, ".service"))
-		}
-		return &usageError{command: "devctl logs", err: fmt.Errorf("stack %q has neither a node nor a unit %q%s (units: %s)",
-			spec.Stack, unit, didYouMean(unit, append(nodeNames(spec), short...)), strings.Join(short, ", "))}
 	}
 	return unitLogs(ctx, d, opts, spec, args)
 }
 
-// nodeLogs passes one node's journal through.
-func nodeLogs(ctx context.Context, d *deps, opts logsOptions, stack, node string, units []string) error {
-	o := localcloud.ExecOptions{Argv: journalctl(opts, units), Stdout: d.streams.Out, Stderr: d.streams.Err}
-	code, err := d.exec(ctx, stack, node, o)
-	return logsError(ctx, d, node, code, err)
+// nodeLogs passes one node's journal through. Units that are not ours have logs too, so a name is wrong only when
+// there is nothing under it.
+func nodeLogs(ctx context.Context, d *deps, opts logsOptions, spec *stacks.Spec, node string, units []string) error {
+	var printed bool
+	out := &prefixWriter{mu: new(sync.Mutex), w: d.streams.Out, printed: &printed}
+	code, err := d.exec(ctx, spec.Stack, node, localcloud.ExecOptions{Argv: journalctl(opts, units), Stdout: out, Stderr: d.streams.Err})
+	out.flush()
+	if err := logsError(ctx, d, node, code, err); err != nil || printed || opts.follow || opts.lines == 0 || len(units) == 0 {
+		return err
+	}
+	hint := ""
+	for _, unit := range units {
+		if short := shortUnits(spec); !slices.Contains(short, strings.TrimSuffix(unit, ".service")) {
+			hint += didYouMean(unit, short)
+		}
+	}
+	return withNext(fmt.Errorf("%s has no log of %s%s", node, strings.Join(units, ", "), hint),
+		d.command("exec "+node+" -- systemctl list-units")+" shows its units")
 }
 
 // unitLogs shows units on all nodes. Every node is asked: which ones run a unit is known to the controllers, but
@@ -96,9 +104,14 @@ func unitLogs(ctx context.Context, d *deps, opts logsOptions, spec *stacks.Spec,
 	for _, id := range spec.Identities() {
 		width = max(width, len(id.Name))
 	}
+	pages := make([]bytes.Buffer, len(spec.Identities())) // by node, to be shown in their order
 	for i, id := range spec.Identities() {
+		var page io.Writer = &pages[i]
+		if opts.follow {
+			page = d.streams.Out
+		}
 		g.Go(func() error {
-			out := &prefixWriter{mu: &mu, w: d.streams.Out, printed: &printed, prefix: fmt.Sprintf("%-*s | ", width, id.Name)}
+			out := &prefixWriter{mu: &mu, w: page, printed: &printed, prefix: fmt.Sprintf("%-*s | ", width, id.Name)}
 			var complaint bytes.Buffer
 			code, err := d.exec(ctx, spec.Stack, id.Name, localcloud.ExecOptions{Argv: journalctl(opts, units), Stdout: out, Stderr: &complaint})
 			out.flush()
@@ -109,6 +122,11 @@ func unitLogs(ctx context.Context, d *deps, opts logsOptions, spec *stacks.Spec,
 		})
 	}
 	_ = g.Wait() // failures are kept by node: the others' lines are worth having
+	for i := range pages {
+		if _, err := pages[i].WriteTo(d.streams.Out); err != nil {
+			return err
+		}
+	}
 	if ctx.Err() != nil {
 		return logsError(ctx, d, "", 0, nil)
 	}
@@ -170,6 +188,15 @@ func unitNames(spec *stacks.Spec) []string {
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
+}
+
+// shortUnits are the same without ".service", as people name them.
+func shortUnits(spec *stacks.Spec) []string {
+	names := unitNames(spec)
+	for i, name := range names {
+		names[i] = strings.TrimSuffix(name, ".service")
+	}
+	return names
 }
 
 // prefixWriter writes whole lines with a prefix, so that the lines of several nodes do not mix.

@@ -63,8 +63,8 @@ func checkHome(home string) finding {
 		return fail(err.Error(), "make it readable, or set DEVCTL_HOME to another folder")
 	case !info.IsDir():
 		return fail(home+" is no folder", "remove it, or set DEVCTL_HOME to another folder")
-	case unix.Access(home, unix.W_OK) != nil:
-		return fail(home+" cannot be written", "make it writable, or set DEVCTL_HOME to another folder")
+	case unix.Access(home, unix.R_OK|unix.W_OK|unix.X_OK) != nil:
+		return fail(home+" cannot be read and written by this user", "make it so, or set DEVCTL_HOME to another folder")
 	}
 	passphrase := filepath.Join(home, "passphrase")
 	if info, err := os.Stat(passphrase); err == nil && info.Mode().Perm()&nobodyElse != 0 {

@@ -63,7 +63,7 @@ func runOnNode(ctx context.Context, d *deps, node string, argv []string) error {
 		return err
 	}
 	if err := knownNode(spec, node); err != nil {
-		return err
+		return withNext(&usageError{err: err}, d.command("status")+" shows the nodes")
 	}
 	s := d.streams
 	o := localcloud.ExecOptions{Argv: argv, Stdin: s.In, Stdout: s.Out, Stderr: s.Err}
@@ -93,7 +93,7 @@ func knownNode(spec *stacks.Spec, name string) error {
 	if slices.Contains(names, name) {
 		return nil
 	}
-	return &usageError{command: "devctl status", err: fmt.Errorf("stack %q has no node %q%s (nodes: %s)", spec.Stack, name, didYouMean(name, names), strings.Join(names, ", "))}
+	return fmt.Errorf("stack %q has no node %q%s (nodes: %s)", spec.Stack, name, didYouMean(name, names), strings.Join(names, ", "))
 }
 
 func nodeNames(spec *stacks.Spec) []string {

@@ -39,7 +39,7 @@ It changes nothing.`,
 }
 
 func runPreview(ctx context.Context, d *deps, opts previewOptions) error {
-	spec, err := d.spec()
+	spec, err := preflight(ctx, d)
 	if err != nil {
 		return err
 	}

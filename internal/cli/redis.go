@@ -122,6 +122,9 @@ func answerText(v any, indent string) string {
 		}
 		return strings.Join(lines, "\n")
 	case map[string]any:
+		if len(v) == 0 {
+			return indent + "(none)"
+		}
 		var lines []string
 		for _, key := range sortedKeys(v) {
 			switch item := v[key].(type) {

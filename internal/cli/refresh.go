@@ -29,7 +29,7 @@ It changes no machine; "up" looks too, and repairs.`,
 }
 
 func runRefresh(ctx context.Context, d *deps) error {
-	spec, err := d.spec()
+	spec, err := preflight(ctx, d)
 	if err != nil {
 		return err
 	}

@@ -89,7 +89,6 @@ func newRenderKind(d *deps, kind, short, long, example string, render func(rende
 	cmd.Flags().Var(&opts.role, "role", "only this role: main, worker or data")
 	cmd.Flags().StringVar(&opts.node, "node", "", "only this node, for example data-1")
 	cmd.Flags().StringVarP(&opts.dir, "output", "o", "", "write files into this folder instead of stdout")
-	cmd.MarkFlagsMutuallyExclusive("role", "node")
 	mustRegister(cmd, "role", cobra.FixedCompletions(roleNames(), cobra.ShellCompDirectiveNoFileComp))
 	mustRegister(cmd, "node", completeNodes(d))
 	return cmd
@@ -103,8 +102,18 @@ func (o *renderOptions) complete(cmd *cobra.Command, spec *stacks.Spec) error {
 	if err := knownNode(spec, o.node); err != nil {
 		return &usageError{command: cmd.CommandPath(), err: err}
 	}
-	o.role = roleFlag(o.identities(spec)[0].Role)
+	role := roleOf(spec, o.node)
+	if o.role != "" && api.Role(o.role) != role {
+		return usagef(cmd, "--role does not take %q: %s is a %s node", o.role, o.node, role)
+	}
+	o.role = roleFlag(role)
 	return nil
+}
+
+// roleOf is the role of a node that the spec has.
+func roleOf(spec *stacks.Spec, node string) api.Role {
+	all := spec.Identities()
+	return all[slices.IndexFunc(all, func(id api.Identity) bool { return id.Name == node })].Role
 }
 
 // roles are the roles to render.
@@ -245,7 +254,7 @@ func writeRendered(d *deps, dir string, files []rendered) error {
 			return fmt.Errorf("write %s: %w", path, err)
 		}
 	}
-	fmt.Fprintf(d.streams.Err, "%d files written to %s\n", len(files), dir)
+	fmt.Fprintf(d.streams.Err, "%s written to %s\n", count(len(files), "file", "files"), dir)
 	return nil
 }
 

@@ -101,11 +101,12 @@ func (d *deps) colour() bool {
 
 // display starts showing progress on stderr; the caller closes it.
 func (d *deps) display() *progress.Display {
-	return progress.New(d.streams.Err, progress.Options{
+	d.shown = progress.New(d.streams.Err, progress.Options{
 		Live:  d.streams.ErrTerminal && d.getenv("TERM") != "dumb",
 		Size:  d.streams.Size,
 		Style: d.errStyle(),
 		Quiet: d.global.quiet,
 		Now:   d.now,
 	})
+	return d.shown
 }

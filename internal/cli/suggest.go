@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -58,12 +59,25 @@ func flagError(cmd *cobra.Command, err error) error {
 		name := "--" + e.GetSpecifiedName()
 		return usagef(cmd, "unknown flag %s of %q%s", name, cmd.CommandPath(), didYouMean(name, names))
 	case *pflag.InvalidValueError:
-		return usagef(cmd, "--%s does not take %q: %w", e.GetFlag().Name, e.GetValue(), e.Unwrap())
+		return usagef(cmd, "--%s does not take %q: %w", e.GetFlag().Name, e.GetValue(), valid(e))
 	case *pflag.ValueRequiredError:
 		return usagef(cmd, "--%s needs a value", e.GetFlag().Name)
 	default:
 		return usagef(cmd, "%w", err)
 	}
+}
+
+// valid says what a flag takes, where the cause of the error is a parser of the standard library.
+func valid(e *pflag.InvalidValueError) error {
+	switch e.GetFlag().Value.Type() {
+	case "bool":
+		return errors.New("use true or false")
+	case "int":
+		return errors.New("use a whole number")
+	case "duration":
+		return errors.New("use a duration, for example 90s or 5m")
+	}
+	return e.Unwrap()
 }
 
 // exactly wants so many arguments; names is how the help calls them.

@@ -49,15 +49,8 @@ finish, the second stops at once.`,
 }
 
 func runUp(ctx context.Context, d *deps, opts upOptions) error {
-	project, err := stacks.FindProject(d.global.dir)
+	spec, err := preflight(ctx, d)
 	if err != nil {
-		return err
-	}
-	spec, err := project.Load(d.global.stack)
-	if err != nil {
-		return err
-	}
-	if err := preflight(ctx, d, project, spec); err != nil {
 		return err
 	}
 	env, err := d.open(ctx, spec.Stack, spec)
@@ -131,10 +124,14 @@ func handOver(ctx context.Context, d *deps, spec *stacks.Spec, out *stacks.Outpu
 	_, _ = c.Deploy(ctx, api.DeployRequest{Deployment: spec.Deployment(set.Deployed()), Secrets: out.Secrets})
 }
 
-// preflight checks all that can be checked before anything is touched, and reports everything at once.
-func preflight(ctx context.Context, d *deps, project *stacks.Project, spec *stacks.Spec) error {
+// preflight loads the spec, checks all that can be checked before anything is touched, and reports everything at once.
+func preflight(ctx context.Context, d *deps) (*stacks.Spec, error) {
+	project, spec, err := d.project()
+	if err != nil {
+		return nil, err
+	}
 	if overlaps := project.Overlaps(spec); len(overlaps) > 0 {
-		return &stacks.SpecError{Problems: overlaps}
+		return nil, &stacks.SpecError{Problems: overlaps}
 	}
 	var problems []error
 	if _, err := d.images(); err != nil {
@@ -144,16 +141,16 @@ func preflight(ctx context.Context, d *deps, project *stacks.Project, spec *stac
 		problems = append(problems, d.preflight(ctx, localcloud.PreflightArgs{Stack: spec.Stack, CIDR: spec.Network.CIDR})...)
 	}
 	if ctx.Err() != nil {
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
 	if len(problems) == 0 {
-		return nil
+		return spec, nil
 	}
 	var b strings.Builder
 	for _, problem := range problems {
 		b.WriteString("\n  " + strings.ReplaceAll(problem.Error(), "\n", "\n    "))
 	}
-	return withNext(&explainedError{text: fmt.Sprintf("this machine is not ready for stack %q, nothing was touched:%s", spec.Stack, b.String()), cause: errors.Join(problems...)},
+	return nil, withNext(&explainedError{text: fmt.Sprintf("this machine is not ready for stack %q, nothing was touched:%s", spec.Stack, b.String()), cause: errors.Join(problems...)},
 		d.command("doctor")+" checks everything")
 }
 

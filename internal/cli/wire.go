@@ -26,7 +26,14 @@ func realDeps(s Streams) *deps {
 		dial: dialControllers, exec: localcloud.Exec, preflight: localcloud.Preflight,
 		leftovers: localcloud.Leftovers, sweep: localcloud.RemoveStack, purge: localcloud.PurgeCache,
 	}
-	d.images = sync.OnceValues(func() (*images.Set, error) { return images.Load(os.DirFS(binDir(d.getenv))) })
+	d.images = sync.OnceValues(func() (*images.Set, error) {
+		dir := binDir(d.getenv)
+		set, err := images.Load(os.DirFS(dir))
+		if err != nil {
+			return nil, fmt.Errorf("look in %s for what nodes run: %w", dir, err)
+		}
+		return set, nil
+	})
 	d.open = d.openStack
 	d.read = func(ctx context.Context, stack string) (map[string]engine.Output, error) {
 		s, err := d.engine(ctx, engine.Options{Stack: stack})
@@ -97,6 +104,9 @@ func (d *deps) engineOptions(o engine.Options) (engine.Options, error) {
 	home, err := dataDir(d.getenv)
 	if err != nil {
 		return o, err
+	}
+	if found := checkHome(home); found.Verdict == verdictFail {
+		return o, withNext(fmt.Errorf("use the data folder: %s", found.Detail), found.Fix)
 	}
 	o.Project, o.Description, o.Home, o.BinDir = project.Name, project.Description, home, binDir(d.getenv)
 	return o, nil

@@ -5,6 +5,7 @@ package planview
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -146,16 +147,39 @@ func changeLines(c Change, s output.Style) []string {
 	mark := map[engine.Op]string{
 		engine.OpCreate: s.Good("+"), engine.OpUpdate: s.Warn("~"), engine.OpReplace: s.Bad("±"), engine.OpDelete: s.Bad("-"),
 	}[c.Op]
-	lines := []string{fmt.Sprintf("  %s %s %s", mark, c.Op, Noun(c.Type, c.Name))}
+	line := fmt.Sprintf("  %s %s %s", mark, c.Op, Noun(c.Type, c.Name))
 	if c.Op == engine.OpCreate || c.Op == engine.OpDelete {
-		return lines // all of it comes or goes
+		return []string{line + extent(c)} // all of it comes or goes
 	}
+	lines := []string{line}
 	for _, property := range c.Diff {
 		for _, line := range propertyLines(property, s) {
 			lines = append(lines, "      "+line)
 		}
 	}
 	return lines
+}
+
+// extent says which nodes a group comes or goes with, or which addresses a network has.
+func extent(c Change) string {
+	for _, p := range c.Diff {
+		value := p.New
+		if c.Op == engine.OpDelete {
+			value = p.Old
+		}
+		var nodes []struct{ Name string }
+		switch {
+		case p.Path == "cidr" && value != "":
+			return " " + value
+		case p.Path == "nodes" && json.Unmarshal([]byte(value), &nodes) == nil:
+			var names []string
+			for _, n := range nodes {
+				names = append(names, n.Name)
+			}
+			return ": " + strings.Join(names, ", ")
+		}
+	}
+	return ""
 }
 
 // secret is what the engine writes in place of a secret.

@@ -24,10 +24,11 @@ func TestLines(t *testing.T) {
 	for name, events := range map[string][]engine.Event{
 		"nothing": {planned(engine.OpSame, "local:Network", "network"), planned(engine.OpSame, "local:NodeGroup", "main")},
 		"first": {
-			planned(engine.OpCreate, "local:NodeGroup", "data"),
+			planned(engine.OpCreate, "local:NodeGroup", "data",
+				engine.PropertyChange{Path: "nodes", Kind: engine.ChangeAdd, New: `[{"address":"198.18.0.101","name":"data-1","zone":"a"},{"name":"data-2"}]`}),
 			planned(engine.OpCreate, "pki:Password", "redis-app"),
 			planned(engine.OpCreate, "local:NodeGroup", "main", engine.PropertyChange{Path: "config", Kind: engine.ChangeAdd, New: config(t, "16MiB", 8)}),
-			planned(engine.OpCreate, "local:Network", "network"),
+			planned(engine.OpCreate, "local:Network", "network", engine.PropertyChange{Path: "cidr", Kind: engine.ChangeAdd, New: "198.18.0.0/24"}),
 			planned(engine.OpCreate, "local:NodeGroup", "worker"),
 			{Kind: engine.KindDiagnostic, Message: "hello"},
 		},
@@ -43,6 +44,7 @@ func TestLines(t *testing.T) {
 				engine.PropertyChange{Path: "secrets", Kind: engine.ChangeUpdate, Old: "[secret]", New: "[secret]"},
 				engine.PropertyChange{Path: "store", Kind: engine.ChangeAdd, New: "[unknown]"}),
 			planned(engine.OpDelete, "pki:Password", "redis-old"),
+			planned(engine.OpDelete, "local:NodeGroup", "worker", engine.PropertyChange{Path: "nodes", Kind: engine.ChangeDelete, Old: `[{"name":"worker-1"}]`}),
 			planned(engine.OpSame, "pki:Authority", "authority"),
 		},
 	} {

@@ -149,11 +149,12 @@ func (d *Display) Skip() {
 	d.update("")
 }
 
-// Print writes a line that stays.
-func (d *Display) Print(level Level, text string) {
+// Print writes a line that stays. A closed display writes nothing and returns false.
+func (d *Display) Print(level Level, text string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.update(d.line(level, text))
+	return !d.closed
 }
 
 // Wait says what is being waited for; "" says that nothing is.
