@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -217,6 +218,28 @@ func TestCompletion(t *testing.T) {
 				t.Errorf("offers %q, want %q", strings.Join(got, " "), tc.want)
 			}
 		})
+	}
+}
+
+// A bash without the package bash-completion, and one whose package is there before ours.
+func TestCompletionInBash(t *testing.T) {
+	t.Parallel()
+	script := newWorld(t).run("completion", "bash").want(t, 0).out
+	const ask = `
+devctl() { [ "$*" = "__complete st" ] && printf 'stack\nstatus\n:4\n'; }
+COMP_WORDS=(devctl st) COMP_CWORD=1 COMP_LINE="devctl st" COMP_POINT=9 COMP_TYPE=63
+__start_devctl
+echo "${COMPREPLY[*]}$by"
+`
+	for before, want := range map[string]string{
+		"": "stack status\n",
+		"_get_comp_words_by_ref() { by=' by the package'; cur=st words=(devctl st) cword=1; }\n": "stack status by the package\n",
+	} {
+		cmd := exec.CommandContext(t.Context(), "bash", "--norc", "--noprofile", "-c", before+script+ask)
+		out, err := cmd.Output()
+		if got := string(out); got != want {
+			t.Errorf("%q: got %q, want %q (%v)", before, got, want, err)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"io"
 	"slices"
 	"strings"
 
@@ -75,6 +76,16 @@ func completeSpec(d *deps, offer func(*stacks.Spec, []string) []string) cobra.Co
 	}
 }
 
+// bashWords stands in for the one function that the script for bash takes from the package bash-completion, which a
+// fresh Debian does not have. It must come first: what is there already stays.
+const bashWords = `if ! declare -F _get_comp_words_by_ref >/dev/null; then
+    _get_comp_words_by_ref() {
+        cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} words=("${COMP_WORDS[@]}") cword=$COMP_CWORD
+    }
+fi
+
+`
+
 func newCompletionCommand(d *deps) *cobra.Command {
 	shells := []string{"bash", "zsh", "fish", "powershell"}
 	cmd := &cobra.Command{
@@ -102,6 +113,9 @@ reads the spec only; it asks no cluster.`,
 		root, out := cmd.Root(), d.streams.Out
 		switch args[0] {
 		case "bash":
+			if _, err := io.WriteString(out, bashWords); err != nil {
+				return err
+			}
 			return root.GenBashCompletionV2(out, true)
 		case "zsh":
 			return root.GenZshCompletion(out)

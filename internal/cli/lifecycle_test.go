@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -366,6 +367,15 @@ func TestHealthGate(t *testing.T) {
 	}
 	if w.cluster.asked != 3 {
 		t.Errorf("asked %d times", w.cluster.asked)
+	}
+	w.cluster.statuses = append(slices.Repeat([]api.Status{brokenStatus()}, healTell), testStatus())
+	if err := gate(t.Context(), api.Identity{Name: "data-3"}); err != nil {
+		t.Error(err)
+	}
+	const told = "data-3: waiting until the stack is healthy again:\n" +
+		"  data-3 does not beat.\n  Redis has no replica of slots 5461-10922.\n"
+	if got := w.err.String(); got != told {
+		t.Errorf("told %q, want %q", got, told)
 	}
 	nothing := api.Status{Nodes: testStatus().Nodes}
 	if !healthyWith(nothing, "data-1") || healthyWith(nothing, "data-9") || healthyWith(brokenStatus(), "data-1") {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"devctl/internal/api"
+	"devctl/internal/cli/output"
 	"devctl/internal/cli/planview"
 	"devctl/internal/cli/progress"
 	"devctl/internal/engine"
@@ -199,6 +200,9 @@ func (v *runView) update() {
 const (
 	healTimeout = 5 * time.Minute
 	healPoll    = time.Second
+	healTell    = 10 // polls until people are told what a roll waits for
+
+	problemWidth = 160
 )
 
 // healthGate returns what is asked between two nodes of a roll: it waits until the cluster is healthy again, so
@@ -213,17 +217,20 @@ func healthGate(d *deps, out *stacks.Outputs) func(context.Context, api.Identity
 		}
 		defer c.Close()
 		var last api.Status
-		for {
+		for polls := 1; ; polls++ {
 			st, err := c.Status(limited)
 			switch {
 			case err == nil && healthyWith(st, node.Name):
 				return nil
 			case err == nil:
 				last = st
+				if polls == healTell {
+					d.say("%s: waiting until the stack is healthy again:%s", node.Name, problemLines(st))
+				}
 			case ctx.Err() != nil:
 				return ctx.Err()
 			case limited.Err() != nil:
-				return fmt.Errorf("the stack is not healthy again after %s: %w", healTimeout, errors.Join(errors.New(strings.Join(last.Problems, "; ")), err))
+				return &explainedError{text: fmt.Sprintf("the stack is not healthy again after %s:%s", healTimeout, problemLines(last)), cause: err}
 			default:
 				return err
 			}
@@ -233,6 +240,15 @@ func healthGate(d *deps, out *stacks.Outputs) func(context.Context, api.Identity
 			}
 		}
 	}
+}
+
+// problemLines are the problems of a stack, each on a line of its own and without the logs that may come with it.
+func problemLines(st api.Status) string {
+	var b strings.Builder
+	for _, problem := range st.Problems {
+		b.WriteString("\n  " + output.Cut(strings.ReplaceAll(problem, "\n", " "), problemWidth))
+	}
+	return b.String()
 }
 
 // healthyWith tells whether the stack is healthy and the node a part of it. Before anything was deployed there is

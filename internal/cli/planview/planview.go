@@ -153,6 +153,13 @@ func changeLines(c Change, s output.Style) []string {
 	}
 	lines := []string{line}
 	for _, property := range c.Diff {
+		if property.Path == "machines" && property.New == "" {
+			// What was made is known, what will be made is not yet: the other properties say why.
+			if len(c.Diff) == 1 {
+				lines = append(lines, "      not all of its machines are there as they should be")
+			}
+			continue
+		}
 		for _, line := range propertyLines(property, s) {
 			lines = append(lines, "      "+line)
 		}

@@ -35,7 +35,10 @@ func TestLines(t *testing.T) {
 		"changes": {
 			planned(engine.OpUpdate, "local:NodeGroup", "data",
 				engine.PropertyChange{Path: "count", Kind: engine.ChangeUpdate, Old: "3", New: "4"},
+				engine.PropertyChange{Path: "machines", Kind: engine.ChangeUpdate, Old: `{"data-1":"0123456789ab"}`},
 				engine.PropertyChange{Path: "nodes[3]", Kind: engine.ChangeAdd, New: `{"name":"data-4","zone":"a","address":"198.18.0.104"}`}),
+			planned(engine.OpUpdate, "local:NodeGroup", "worker",
+				engine.PropertyChange{Path: "machines", Kind: engine.ChangeUpdate, Old: `{"worker-2":"0123456789ab"}`}),
 			planned(engine.OpReplace, "local:Network", "network",
 				engine.PropertyChange{Path: "cidr", Kind: engine.ChangeUpdate, Old: "198.18.0.0/24", New: "198.18.7.0/24", Replaces: true}),
 			planned(engine.OpUpdate, "local:NodeGroup", "main",
