@@ -124,16 +124,26 @@ func (c *Cloud) Converge(ctx context.Context, g Group, formed bool, log func(str
 	return have, errors.Join(err, listErr)
 }
 
-func (c *Cloud) converge(ctx context.Context, g Group, steps []step, formed bool, log func(string)) error {
-	var together, oneByOne []step
+// schedule parts steps into those that are done at the same time and those that follow one by one.
+func schedule(role api.Role, steps []step, formed bool) (together, oneByOne []step) {
 	for _, s := range steps {
+		switch {
+		// Nothing runs on the first nodes that could be lost, and the first mains wait for each other: also for one that
+		// an interrupted run left without its config.
+		case !formed && s.kind != remove:
+			together = append(together, s)
 		// A member at a time: etcd takes one learner, and a roll must stop at the first node that does not come back.
-		if s.kind == replace || s.kind == remove || s.kind == create && formed && g.Role == api.RoleMain {
+		case s.kind == replace || s.kind == remove || s.kind == create && role == api.RoleMain:
 			oneByOne = append(oneByOne, s)
-		} else {
+		default:
 			together = append(together, s)
 		}
 	}
+	return together, oneByOne
+}
+
+func (c *Cloud) converge(ctx context.Context, g Group, steps []step, formed bool, log func(string)) error {
+	together, oneByOne := schedule(g.Role, steps, formed)
 	if err := c.applyTogether(ctx, g, together, formed, log); err != nil {
 		return err
 	}

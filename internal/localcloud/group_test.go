@@ -60,6 +60,37 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+func TestSchedule(t *testing.T) {
+	t.Parallel()
+	ids := alpha.identities(api.RoleMain, 5)
+	steps := []step{{kind: start, node: ids[0]}, {kind: await, node: ids[1]}, {kind: create, node: ids[2]}, {kind: replace, node: ids[3]}, {kind: remove, node: ids[4]}}
+	names := func(steps []step) (all []kind) {
+		for _, s := range steps {
+			all = append(all, s.kind)
+		}
+		return all
+	}
+	tests := map[string]struct {
+		role               api.Role
+		formed             bool
+		together, oneByOne []kind
+	}{
+		"the first mains":   {api.RoleMain, false, []kind{start, await, create, replace}, []kind{remove}},
+		"mains of a quorum": {api.RoleMain, true, []kind{start, await}, []kind{create, replace, remove}},
+		"the first data":    {api.RoleData, false, []kind{start, await, create, replace}, []kind{remove}},
+		"more data":         {api.RoleData, true, []kind{start, await, create}, []kind{replace, remove}},
+	}
+	for name, test := range tests {
+		together, oneByOne := schedule(test.role, steps, test.formed)
+		if diff := cmp.Diff(test.together, names(together)); diff != "" {
+			t.Errorf("%s, at the same time:\n%s", name, diff)
+		}
+		if diff := cmp.Diff(test.oneByOne, names(oneByOne)); diff != "" {
+			t.Errorf("%s, one by one:\n%s", name, diff)
+		}
+	}
+}
+
 func TestFingerprint(t *testing.T) {
 	t.Parallel()
 	node := alpha.identities(api.RoleData, 1)[0]

@@ -5,6 +5,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -165,10 +166,14 @@ func (c *Cloud) startNode(ctx context.Context, name, id string) error {
 func (c *Cloud) waitReady(ctx context.Context, name, id string, units []string) error {
 	waiting, cancel := context.WithTimeout(ctx, bootTimeout)
 	defer cancel()
-	if err := c.waitBooted(waiting, id); err != nil {
-		return c.bootError(ctx, name, id, err)
+	err := c.waitBooted(waiting, id)
+	if err == nil {
+		err = c.waitUnits(waiting, id, units)
 	}
-	if err := c.waitUnits(waiting, id, units); err != nil {
+	if errors.Is(err, context.DeadlineExceeded) && waiting.Err() != nil {
+		err = fmt.Errorf("it was not ready within %s", bootTimeout) // which is not Docker's fault
+	}
+	if err != nil {
 		return c.bootError(ctx, name, id, err)
 	}
 	return c.call(ctx, "keep node "+name+" running", func(ctx context.Context) error {
@@ -200,13 +205,20 @@ func (c *Cloud) waitBooted(ctx context.Context, id string) error {
 			return nil
 		}
 		if strings.HasPrefix(line, bootFailure) {
-			return fmt.Errorf("its first boot failed")
+			return errors.New("its first boot failed")
 		}
 	}
-	if ctx.Err() != nil {
-		return fmt.Errorf("it did not finish booting within %s", bootTimeout)
+	if err := errors.Join(ctx.Err(), lines.Err()); err != nil {
+		return err
 	}
-	return fmt.Errorf("it ended while it was booting")
+	// The console ends with the machine, or with Docker.
+	if details, err = c.docker.ContainerInspect(ctx, id); err != nil {
+		return err
+	}
+	if details.State.Running {
+		return fmt.Errorf("its console ended: %w", io.ErrUnexpectedEOF)
+	}
+	return errors.New("it ended while it was booting")
 }
 
 // waitUnits waits until systemd has nothing left to start and all units are active.
@@ -265,6 +277,9 @@ func firstInactive(shown string) (unit, state string) {
 func (c *Cloud) bootError(ctx context.Context, name, id string, cause error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("boot node %s: %w", name, ctx.Err())
+	}
+	if silent(cause) {
+		return c.explain(ctx, "boot node "+name, cause)
 	}
 	evidence := c.lastLogLines(ctx, id, 15)
 	if unit, ok := cause.(*unitError); ok {

@@ -109,7 +109,7 @@ func TestNoDocker(t *testing.T) {
 	_, err = c.Nodes(context.Background(), "alpha", "")
 	want = "list the nodes of stack alpha: Docker stopped answering (Cannot connect to the Docker daemon at unix:///nonexistent/docker.sock. " +
 		"Is the docker daemon running?); start it with `systemctl start docker`, or `dockerd` where there is no systemd, " +
-		"then run `devctl up` again: it goes on where it stopped"
+		"then run the command again: it goes on where it stopped"
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
