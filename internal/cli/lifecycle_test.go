@@ -172,6 +172,21 @@ func TestInterruptedRuns(t *testing.T) {
 	}
 }
 
+// An interrupt is told once; the same words of the engine are news when nobody interrupted it.
+func TestEngineRepeatsNoInterrupt(t *testing.T) {
+	t.Parallel()
+	for interrupted, want := range map[bool]string{true: "", false: "12:00:00 error: update canceled\n"} {
+		w := newWorld(t)
+		show := w.deps.display()
+		view := runView{show: show, busy: map[string]engine.Event{}, interrupted: func() bool { return interrupted }}
+		view.event(engine.Event{Kind: engine.KindDiagnostic, Severity: engine.SeverityError, Message: engineCancelled})
+		show.Close()
+		if got := w.err.String(); got != want {
+			t.Errorf("interrupted %v: %q, want %q", interrupted, got, want)
+		}
+	}
+}
+
 func TestPreview(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -130,6 +130,9 @@ var verbs = map[engine.Op][2]string{
 	engine.OpDeleteReplaced: {"deleting the old", "deleted the old"},
 }
 
+// engineCancelled is what the engine says of an interrupt.
+const engineCancelled = "update canceled"
+
 // runView turns the engine's events into progress.
 type runView struct {
 	show *progress.Display
@@ -160,6 +163,9 @@ func (v *runView) event(e engine.Event) {
 		}
 		v.show.Print(level, fmt.Sprintf("%s %s %s", verb[0], what, end))
 	case engine.KindDiagnostic:
+		if e.Message == engineCancelled && v.interrupted() {
+			return // told already, in our words
+		}
 		level := map[string]progress.Level{engine.SeverityWarning: progress.Warn, engine.SeverityError: progress.Bad}[e.Severity]
 		v.show.Print(level, e.Message)
 		return
