@@ -65,8 +65,8 @@ func TestStoppedBeginsNothing(t *testing.T) {
 	}
 }
 
-// TestRemoveStack removes machines in every state that a killed run can leave, and those of nobody else.
-func TestRemoveStack(t *testing.T) {
+// TestRemoveNetworkWithEverythingOnIt removes machines in every state that a killed run can leave, and those of nobody else.
+func TestRemoveNetworkWithEverythingOnIt(t *testing.T) {
 	c := connect(t, alpha, beta)
 	neighbour, _ := converge(t, c, group(t, c, beta, api.RoleData, 1), false)
 
@@ -91,7 +91,7 @@ func TestRemoveStack(t *testing.T) {
 		t.Fatalf("there are %d objects, %v, want 3 containers, 1 network, 8 volumes: %v", len(left), err, left)
 	}
 	for range 2 { // the second time there is nothing to remove
-		if err := c.removeStack(t.Context(), alpha.name); err != nil {
+		if err := c.RemoveNetwork(t.Context(), alpha.name); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -116,7 +116,7 @@ func TestRemovedByTwo(t *testing.T) {
 	nodes, _ := converge(t, c, group(t, c, alpha, api.RoleData, 1), false)
 	errs := make(chan error)
 	for range 4 {
-		go func() { errs <- c.removeStack(t.Context(), alpha.name) }()
+		go func() { errs <- c.RemoveNetwork(t.Context(), alpha.name) }()
 	}
 	for range 4 {
 		if err := <-errs; err != nil {

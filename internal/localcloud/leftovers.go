@@ -18,21 +18,13 @@ func Leftovers(ctx context.Context, stack string) ([]string, error) {
 	return c.leftovers(ctx, stack)
 }
 
-// RemoveStack removes every Docker object of the stack in whatever state it is, also what no state knows of: a run that
-// was killed writes down nothing. It is no error when there is none.
+// RemoveStack removes every Docker object of the stack, also what no state knows of. It is no error when there is none.
 func RemoveStack(ctx context.Context, stack string) error {
 	c, err := Connect()
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	return c.removeStack(ctx, stack)
-}
-
-func (c *Cloud) removeStack(ctx context.Context, stack string) error {
-	if err := c.RemoveGroup(ctx, stack, "", func(string) {}); err != nil {
-		return err
-	}
 	return c.RemoveNetwork(ctx, stack)
 }
 

@@ -93,8 +93,12 @@ func (c *Cloud) createNetwork(ctx context.Context, stack string, prefix netip.Pr
 	return err
 }
 
-// RemoveNetwork removes the network of the stack. It is no error when there is none.
+// RemoveNetwork removes the network of the stack with all machines that are still on it: a run that was killed may have
+// made some and written them down nowhere, and Docker keeps a network that is in use. It is no error when there is none.
 func (c *Cloud) RemoveNetwork(ctx context.Context, stack string) error {
+	if err := c.RemoveGroup(ctx, stack, "", func(string) {}); err != nil {
+		return err
+	}
 	return c.call(ctx, fmt.Sprintf("remove network %q", NetworkName(stack)), func(ctx context.Context) error {
 		networks, err := c.docker.NetworkList(ctx, network.ListOptions{Filters: labelled(stackLabel(stack))})
 		if err != nil {

@@ -29,6 +29,7 @@ type stack struct {
 	dir    string
 	home   string
 	binary string
+	env    []string // of devctl, beside the test's own
 }
 
 // newStack prepares a project with a spec that differs from the shipped one in name and network only. Whatever
@@ -101,14 +102,20 @@ type result struct {
 	took           time.Duration
 }
 
+// command is devctl on this stack.
+func (s *stack) command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, s.binary, append([]string{"--stack", s.name}, args...)...)
+	cmd.Dir = s.dir
+	cmd.Env = append(append(os.Environ(), "DEVCTL_HOME="+s.home), s.env...)
+	return cmd
+}
+
 // run runs devctl on this stack and never fails the test.
 func (s *stack) run(t *testing.T, timeout time.Duration, args ...string) result {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, s.binary, append([]string{"--stack", s.name}, args...)...)
-	cmd.Dir = s.dir
-	cmd.Env = append(os.Environ(), "DEVCTL_HOME="+s.home)
+	cmd := s.command(ctx, args...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 20 * time.Second
 	var stdout, stderr bytes.Buffer

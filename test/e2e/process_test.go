@@ -1,0 +1,103 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// process is a devctl that runs while the test does something to it.
+type process struct {
+	t    *testing.T
+	cmd  *exec.Cmd
+	said output // stdout and stderr
+	over chan struct{}
+}
+
+// output is what a running command has printed so far.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+// start starts devctl on this stack. It is killed when the test ends before it does.
+func (s *stack) start(t *testing.T, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, cmd: s.command(context.Background(), args...), over: make(chan struct{})}
+	p.cmd.Stdout, p.cmd.Stderr = &p.said, &p.said
+	// The way a shell starts it: a signal to it is a signal to it alone.
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	p.cmd.WaitDelay = 5 * time.Second
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(p.over)
+		_ = p.cmd.Wait() // end reads the exit code
+	}()
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Kill()
+		<-p.over
+	})
+	return p
+}
+
+// until waits for the moment, which has to come before devctl ends.
+func (p *process) until(what string, timeout time.Duration, moment func() bool) {
+	p.t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.After(timeout); !moment(); {
+		select {
+		case <-tick.C:
+		case <-p.over:
+			p.t.Fatalf("devctl ended with exit code %d before %s:\n%s", p.cmd.ProcessState.ExitCode(), what, &p.said)
+		case <-deadline:
+			p.t.Fatalf("not within %v: %s:\n%s", timeout, what, &p.said)
+		}
+	}
+}
+
+func (p *process) signal(s syscall.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil {
+		p.t.Fatalf("%v: %v\n%s", s, err, &p.said)
+	}
+}
+
+// end waits for devctl to end and wants this exit code (-1 is killed) and these texts.
+func (p *process) end(timeout time.Duration, code int, texts ...string) {
+	p.t.Helper()
+	begun := time.Now()
+	select {
+	case <-p.over:
+		p.t.Logf("devctl ended %v later", time.Since(begun).Round(10*time.Millisecond))
+	case <-time.After(timeout):
+		p.t.Fatalf("devctl runs on after %v:\n%s", timeout, &p.said)
+	}
+	if got := p.cmd.ProcessState.ExitCode(); got != code {
+		p.t.Errorf("exit code %d, want %d:\n%s", got, code, &p.said)
+	}
+	for _, text := range texts {
+		if !strings.Contains(p.said.String(), text) {
+			p.t.Errorf("devctl does not say %q:\n%s", text, &p.said)
+		}
+	}
+}
