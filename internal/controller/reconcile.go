@@ -167,10 +167,16 @@ func (s *state) apply(op plan.Operation) {
 func (l *leader) keepRedis(ctx context.Context, s *state) ([]api.Event, error) {
 	members := s.redisMembers()
 	if len(members) == 0 {
-		s.redis = api.RedisStatus{State: "none"}
+		s.redis = sighting{RedisStatus: api.RedisStatus{State: "none"}}
 		return nil, nil
 	}
-	s.redis = api.RedisStatus{State: "fail", Problems: []string{"the Redis Cluster could not be asked how it is"}}
+	s.redis = sighting{
+		RedisStatus: api.RedisStatus{State: "fail", Problems: []string{"the Redis Cluster could not be asked how it is"}},
+		Machines:    map[string]string{},
+	}
+	for _, n := range s.nodes {
+		s.redis.Machines[n.Name] = n.ID
+	}
 	password, _, found, err := discovery.GetRaw(ctx, l.etcd, discovery.SecretKey(api.SecretRedisAdmin))
 	if err != nil {
 		return nil, err
@@ -192,8 +198,8 @@ func (l *leader) keepRedis(ctx context.Context, s *state) ([]api.Event, error) {
 	if status.State == "" { // it could not even look
 		return news, err
 	}
-	s.redis = status
-	text, encodeErr := json.Marshal(status)
+	s.redis.RedisStatus = status
+	text, encodeErr := json.Marshal(s.redis)
 	if encodeErr != nil {
 		return news, errors.Join(err, fmt.Errorf("encode the Redis status: %w", encodeErr))
 	}

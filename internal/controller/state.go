@@ -25,8 +25,16 @@ type state struct {
 	nodes       []api.NodeRecord
 	assignments []api.Assignment
 	units       map[string]map[string]api.UnitStatus // by node, then unit
-	redis       api.RedisStatus
+	redis       sighting
 	told        told
+}
+
+// sighting is how the Redis Cluster was when the leader last looked.
+type sighting struct {
+	api.RedisStatus
+	// Machines are the IDs of the machines that were live when the look began, by node. A machine that came later,
+	// even in the place of another, is not in it.
+	Machines map[string]string `json:"machines,omitempty"`
 }
 
 // read asks etcd for the whole state, with the consent of a quorum. An error means that nothing is known, and so
@@ -47,16 +55,17 @@ func (c *controller) read(ctx context.Context) (state, error) {
 	}
 	kvs := func(i int) []*mvccpb.KeyValue { return resp.Responses[i].GetResponseRange().Kvs }
 
-	s := state{redis: api.RedisStatus{State: "none"}}
+	s := state{redis: sighting{RedisStatus: api.RedisStatus{State: "none"}}}
 	if err := decodeOne(kvs(0), &s.deployment); err != nil {
 		return state{}, err
 	}
 	if s.deployment != nil {
 		s.deployed = revisionOf(*s.deployment)
 	}
-	records := map[string][]byte{}
+	records, leases := map[string][]byte{}, map[string]int64{}
 	for _, kv := range kvs(1) {
-		records[string(kv.Key[len(discovery.NodesPrefix):])] = kv.Value
+		name := string(kv.Key[len(discovery.NodesPrefix):])
+		records[name], leases[name] = kv.Value, kv.Lease
 	}
 	s.nodes = discovery.ParseNodes(records)
 	for _, kv := range kvs(2) {
@@ -69,7 +78,7 @@ func (c *controller) read(ctx context.Context) (state, error) {
 		}
 		s.assignments = append(s.assignments, a)
 	}
-	s.units = observedUnits(s.nodes, kvs(3))
+	s.units = observedUnits(s.nodes, leases, kvs(3))
 	if err := decodeOne(kvs(4), &s.redis); err != nil {
 		return state{}, err
 	}
@@ -87,8 +96,9 @@ func decodeOne(kvs []*mvccpb.KeyValue, into any) error {
 }
 
 // observedUnits puts together what heartbeats say about all units of live nodes and what the agents report,
-// sooner, about the assigned ones. A report that does not parse counts for nothing.
-func observedUnits(nodes []api.NodeRecord, reports []*mvccpb.KeyValue) map[string]map[string]api.UnitStatus {
+// sooner, about the assigned ones. A report that does not parse counts for nothing, nor does one with another lease
+// than its node's record: that is of the machine that the node was before.
+func observedUnits(nodes []api.NodeRecord, leases map[string]int64, reports []*mvccpb.KeyValue) map[string]map[string]api.UnitStatus {
 	out := map[string]map[string]api.UnitStatus{}
 	for _, n := range nodes {
 		out[n.Name] = map[string]api.UnitStatus{}
@@ -99,7 +109,7 @@ func observedUnits(nodes []api.NodeRecord, reports []*mvccpb.KeyValue) map[strin
 	for _, kv := range reports {
 		node, unit, ok := strings.Cut(string(kv.Key[len(discovery.ObservedPrefix):]), "/")
 		var u api.UnitStatus
-		if ok && out[node] != nil && json.Unmarshal(kv.Value, &u) == nil && u.Name == unit {
+		if ok && out[node] != nil && kv.Lease == leases[node] && json.Unmarshal(kv.Value, &u) == nil && u.Name == unit {
 			out[node][unit] = u
 		}
 	}

@@ -24,7 +24,7 @@ const (
 // status judges the state: what is live, what is wrong with it, and whether everything desired runs. It knows
 // nothing of etcd's members.
 func (s state) status(stack string, now time.Time) api.Status {
-	st := api.Status{Stack: stack, Deployed: s.deployed, Problems: []string{}, Nodes: []api.NodeStatus{}, Redis: s.redis}
+	st := api.Status{Stack: stack, Deployed: s.deployed, Problems: []string{}, Nodes: []api.NodeStatus{}, Redis: s.redis.RedisStatus}
 	for _, n := range s.nodes {
 		st.Nodes = append(st.Nodes, nodeStatus(n, s.units[n.Name]))
 	}
@@ -137,8 +137,13 @@ func (s state) assignmentProblems() []string {
 func (s state) redisProblems() []string {
 	members := 0
 	for _, a := range s.assignments {
-		if a.Shard > 0 {
-			members++
+		if a.Shard == 0 {
+			continue
+		}
+		members++
+		// A machine that was replaced within seconds has lost its members, and nobody may have noticed yet.
+		if n, live := s.node(a.Node); live && s.redis.Machines[a.Node] != n.ID {
+			return append(slices.Clone(s.redis.Problems), fmt.Sprintf("the Redis Cluster has not been looked at since %s came", a.Node))
 		}
 	}
 	switch r := s.redis; {

@@ -6,8 +6,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.etcd.io/etcd/api/v3/mvccpb"
 
 	"devctl/internal/api"
+	"devctl/internal/discovery"
 	"devctl/internal/plan"
 )
 
@@ -31,7 +33,13 @@ func wholeState() state {
 	for _, a := range s.assignments {
 		s.units[a.Node][a.Unit] = api.UnitStatus{Name: a.Unit, Active: "active", Sub: "running", Hash: a.Hash}
 	}
-	s.redis = api.RedisStatus{State: "ok", SlotsAssigned: redisSlots, Primaries: 3, Replicas: 3}
+	s.redis = sighting{
+		RedisStatus: api.RedisStatus{State: "ok", SlotsAssigned: redisSlots, Primaries: 3, Replicas: 3},
+		Machines:    map[string]string{},
+	}
+	for _, n := range s.nodes {
+		s.redis.Machines[n.Name] = n.ID
+	}
 	_, s.told = narrate(s, s.status(testStack, noon), nil, noon)
 	s.told.Deployed = s.deployed
 	return s
@@ -95,7 +103,7 @@ func TestWhatIsWrongAndWhatIsTold(t *testing.T) {
 			settled: true,
 		},
 		"a node is another machine": {
-			breaks:  func(s *state) { s.record("data-2").ID = "new" },
+			breaks:  func(s *state) { s.record("data-2").ID, s.redis.Machines["data-2"] = "new", "new" },
 			events:  []string{"info: data-2 joined anew, on another machine (data, zone b, 127.0.0.102)"},
 			settled: true,
 		},
@@ -132,7 +140,7 @@ func TestWhatIsWrongAndWhatIsTold(t *testing.T) {
 		},
 		"Redis is down": {
 			breaks: func(s *state) {
-				s.redis = api.RedisStatus{State: "fail", SlotsAssigned: 10923, Primaries: 2, Problems: []string{"shard 2 has no primary"}}
+				s.redis.RedisStatus = api.RedisStatus{State: "fail", SlotsAssigned: 10923, Primaries: 2, Problems: []string{"shard 2 has no primary"}}
 			},
 			problems: []string{"shard 2 has no primary"},
 			events:   []string{"error: Redis: not whole, 10923 of 16384 slots served: shard 2 has no primary"},
@@ -225,5 +233,35 @@ func TestObserved(t *testing.T) {
 	s.record("worker-2").HoldsEndpoint = true
 	if holder := s.observed().Holder; holder != "" {
 		t.Errorf("two hold the endpoint, and it passes for held by %s", holder)
+	}
+}
+
+// TestStatusOfReplacedNode has a data node on another machine, while the last look at Redis was at the one before:
+// that look says nothing of a cluster that may have lost a member since.
+func TestStatusOfReplacedNode(t *testing.T) {
+	t.Parallel()
+	s := wholeState()
+	s.record("worker-2").ID = "new" // holds no data
+	if st := s.status(testStack, noon); !st.Healthy || !st.Settled {
+		t.Errorf("with another worker: %q", st.Problems)
+	}
+	s.record("data-2").ID = "new"
+	st := s.status(testStack, noon)
+	if diff := cmp.Diff([]string{"the Redis Cluster has not been looked at since data-2 came"}, st.Problems); diff != "" || st.Healthy || st.Settled {
+		t.Errorf("healthy %t, settled %t, problems (-want +got):\n%s", st.Healthy, st.Settled, diff)
+	}
+}
+
+// TestReportsOfReplacedNode has reports of a machine whose lease has not run out yet, though its successor beats.
+func TestReportsOfReplacedNode(t *testing.T) {
+	t.Parallel()
+	report := func(unit string, lease int64) *mvccpb.KeyValue {
+		return &mvccpb.KeyValue{Key: []byte(discovery.ObservedKey("data-1", unit)), Lease: lease, Value: []byte(`{"name":"` + unit + `","active":"active"}`)}
+	}
+	nodes := []api.NodeRecord{{Identity: api.Identity{Name: "data-1"}}}
+	got := observedUnits(nodes, map[string]int64{"data-1": 2}, []*mvccpb.KeyValue{report("redis-1.service", 1), report("redis-2.service", 2)})
+	want := map[string]map[string]api.UnitStatus{"data-1": {"redis-2.service": {Name: "redis-2.service", Active: "active"}}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -14,7 +14,7 @@ const (
 	EventsPrefix      = root + "events/"      // <seq, 16 digits>: api.Event
 	DeploymentKey     = root + "deployment"   // api.Deployment
 	ElectionKey       = root + "election/controller"
-	RedisKey          = root + "redis" // api.RedisStatus, leased by the leading controller
+	RedisKey          = root + "redis" // how Redis is, leased by the leading controller
 	ToldKey           = root + "told"  // what the controllers' events have said so far: theirs alone
 )
 

@@ -84,18 +84,27 @@ func backlog(maxMemory int64) int64 {
 	return min(max(maxMemory/16, mib), 64*mib)
 }
 
+// openCommand lets a running member serve copies to replicas.
+func openCommand() command { return command{"ACL", "SETUSER", api.RedisUserReplication, "+psync"} }
+
+// mayCopy asks a member whether it serves copies. The answer is OK or why not.
+func mayCopy() command { return command{"ACL", "DRYRUN", api.RedisUserReplication, "PSYNC", "?", "-1"} }
+
 // users is the ACL file. AUTH, HELLO and QUIT need no permission.
 func users() string {
 	user := func(name, secret string, rules ...string) string {
 		return fmt.Sprintf("user %s reset on #${secret-sha256:%s} %s\n", name, secret, strings.Join(rules, " "))
 	}
 	return "user default reset off sanitize-payload\n" +
-		// Sees and shapes the cluster, and cannot read or lose a key.
+		// Sees and shapes the cluster, and cannot read or lose a key; ACL SETUSER is for openCommand. Whoever has its
+		// password, nodes that hold the data and controllers, could take more rights with it.
 		user(api.RedisUserAdmin, api.SecretRedisAdmin,
 			"+ping", "+info", "+dbsize", "+role", "+wait", "+command", "+config|get", "+slowlog", "+latency",
+			"+acl|setuser", "+acl|dryrun",
 			"+cluster", "-cluster|reset", "-cluster|flushslots", "-cluster|delslots", "-cluster|delslotsrange") +
-		// A replica towards its primary.
-		user(api.RedisUserReplication, api.SecretRedisReplication, "+ping", "+psync", "+replconf") +
+		// A replica towards its primary. +psync is added once the member owns or holds keys (openCommand): one that
+		// came back empty where a primary was would empty that one's replicas.
+		user(api.RedisUserReplication, api.SecretRedisReplication, "+ping", "+replconf") +
 		// HAProxy's health check.
 		user(api.RedisUserCheck, api.SecretRedisCheck, "+ping", "+info", "+cluster|info") +
 		// Every command on data, and what clients ask a cluster; nothing that manages a server or stops it for others.

@@ -17,18 +17,20 @@ type observation struct {
 	linkUp bool   // of a replica: the link is up and no full copy is in progress
 	offset int64  // replication offset
 	keys   int64
+	open   bool // it serves copies
 }
 
 // observe asks one member everything at once.
 func observe(ctx context.Context, c *client) (observation, error) {
 	replies, err := c.do(ctx,
-		command{"CLUSTER", "NODES"}, command{"CLUSTER", "INFO"}, command{"INFO", "replication"}, command{"DBSIZE"})
+		command{"CLUSTER", "NODES"}, command{"CLUSTER", "INFO"}, command{"INFO", "replication"}, command{"DBSIZE"}, mayCopy())
 	if err != nil {
 		return observation{}, err
 	}
 	cluster, replication := parseInfo(replies[1]), parseInfo(replies[2])
 	o := observation{
 		state:  cluster["cluster_state"],
+		open:   replies[4] == "OK",
 		linkUp: replication["master_link_status"] == "up" && replication["master_sync_in_progress"] == "0",
 	}
 	if o.nodes, err = parseNodes(replies[0]); err != nil {
@@ -42,10 +44,8 @@ func observe(ctx context.Context, c *client) (observation, error) {
 	if o.keys, err = strconv.ParseInt(replies[3], 10, 64); err != nil {
 		return observation{}, fmt.Errorf("number of keys %q is no number", replies[3])
 	}
+	// Of a replica too: what it says of its link is lost when its primary refuses it.
 	offset := replication["master_repl_offset"]
-	if !o.self.primary {
-		offset = replication["slave_repl_offset"]
-	}
 	if o.offset, err = strconv.ParseInt(offset, 10, 64); err != nil {
 		return observation{}, fmt.Errorf("replication offset %q is no number", offset)
 	}

@@ -17,7 +17,7 @@ type step struct {
 // plan returns what can be done now to get from the picture to one whole cluster, in the order in which it is to be
 // done. It is deterministic, and empty when there is nothing to do or when doing something is not safe.
 //
-// It never takes a slot from a primary, never empties a member, and makes a cluster only of members that all
+// It never takes a slot from a primary that lives and has no successor in sync, never empties a member, and makes a cluster only of members that all
 // answer and are all blank.
 func (p *picture) plan() []step {
 	switch {
@@ -26,7 +26,11 @@ func (p *picture) plan() []step {
 	case !p.formed:
 		return p.form()
 	default:
-		return slices.Concat(p.join(), p.assign(), p.replicate(), p.forget())
+		steps := slices.Concat(p.failover(), p.join(), p.assign(), p.open(), p.replicate(), p.forget())
+		if len(steps) == 0 {
+			steps = p.balance()
+		}
+		return steps
 	}
 }
 

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -79,6 +80,8 @@ func (w *world) checkEnd(p *picture, status api.RedisStatus) {
 		w.t.Errorf("%d shards are lost, but the state is ok", lost)
 	case len(status.Problems) == 0:
 		w.t.Errorf("%d shards are lost, and no problem is reported", lost)
+	case regexp.MustCompile("(is told|is about) to take over").MatchString(strings.Join(status.Problems, "; ")):
+		w.t.Errorf("a replica that could take over does not: %s", strings.Join(status.Problems, "; "))
 	}
 }
 
@@ -137,13 +140,6 @@ func TestFirstPrimaries(t *testing.T) {
 				zones[m.Zone]++
 				nodes[m.Node]++
 			}
-			most := func(counts map[string]int) int {
-				top := 0
-				for _, n := range counts {
-					top = max(top, n)
-				}
-				return top
-			}
 			if len(chosen) != 3 || most(zones) != tt.perZone || most(nodes) != tt.perNode {
 				t.Errorf("chose %v: %d in a zone and %d on a node, want %d and %d", chosen, most(zones), most(nodes), tt.perZone, tt.perNode)
 			}
@@ -182,7 +178,7 @@ func three() (members []Member, seen map[string]observation) {
 	}
 	seen = map[string]observation{}
 	for i, m := range members {
-		o := observation{nodes: slices.Clone(nodes), state: "ok", linkUp: true, keys: 5}
+		o := observation{nodes: slices.Clone(nodes), state: "ok", linkUp: true, open: true, keys: 5}
 		o.nodes[i].self = true
 		o.self = o.nodes[i]
 		seen[m.Address] = o

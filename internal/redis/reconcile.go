@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
+	"slices"
 	"strings"
 	"sync"
 
@@ -29,6 +31,7 @@ func Reconcile(ctx context.Context, spec api.RedisSpec, members []Member, creds 
 		}
 	}
 	var done []string
+	var last []step
 	for range rounds {
 		seen, silent := observeAll(ctx, clients)
 		if err := ctx.Err(); err != nil {
@@ -36,11 +39,16 @@ func Reconcile(ctx context.Context, spec api.RedisSpec, members []Member, creds 
 		}
 		p := draw(spec, members, seen, silent)
 		steps := p.plan()
-		if len(steps) == 0 {
+		if len(steps) == 0 || reflect.DeepEqual(steps, last) { // what was asked for takes its time
 			return p.status(), done, nil
 		}
+		last = steps
 		more, err := execute(ctx, clients, steps)
-		done = append(done, more...)
+		for _, what := range more {
+			if !slices.Contains(done, what) {
+				done = append(done, what)
+			}
+		}
 		if err != nil {
 			return p.status(), done, err
 		}

@@ -38,6 +38,9 @@ func (p *picture) status() api.RedisStatus {
 	}
 	out.State = p.state(out.SlotsAssigned, lost)
 	out.Problems = slices.Concat(p.blockers(), p.memberProblems(), p.shardProblems())
+	if from, to, ok := p.lopsided(); ok {
+		out.Problems = append(out.Problems, fmt.Sprintf("too many primaries are on %s or in its zone to lose it; %s takes over shard %d", from.Node, to, to.Shard))
+	}
 	return out
 }
 
@@ -90,9 +93,14 @@ func (p *picture) shardStatus(shard int) (s api.ShardStatus, alive bool) {
 	return s, !ok || owner.alive
 }
 
-// inSync tells whether the member is a replica that could take over: its primary lives, it has caught up, and
-// every primary knows whom it replicates, without which it would get no vote.
+// inSync tells whether the member is a replica that could take over, and serve copies then.
 func (p *picture) inSync(m Member, of primary) bool {
+	return p.caughtUp(m, of) && p.seen[m.Address].open
+}
+
+// caughtUp tells whether the member is a replica whose primary lives, that has all of its keys, and of which every
+// primary knows whom it replicates, without which it would get no vote.
+func (p *picture) caughtUp(m Member, of primary) bool {
 	o, ok := p.answers(m)
 	if !ok || !of.alive || o.self.primary || o.self.primaryID != of.id || !o.linkUp {
 		return false
@@ -140,40 +148,62 @@ func (p *picture) memberProblems() []string {
 // shardProblems are shards that nobody serves, and what would have to happen.
 func (p *picture) shardProblems() []string {
 	var out []string
-	owners, alive := map[string]bool{}, 0
-	for shard := 1; p.formed && shard <= p.shards(); shard++ {
-		if owner, ok := p.primaryOf(shard); ok && !owners[owner.id] {
-			owners[owner.id] = true
-			if owner.alive {
-				alive++
-			}
-		}
-	}
 	for shard := 1; p.formed && shard <= p.shards(); shard++ {
 		owner, ok := p.primaryOf(shard)
-		if !ok {
+		switch {
+		case !ok:
 			out = append(out, fmt.Sprintf("shard %d (slots %s) has no primary yet; one is chosen when all members answer and none of the shard holds a key",
 				shard, shardRange(shard, p.shards())))
+		case !owner.alive:
+			out = append(out, p.outage(shard, owner))
 		}
-		if !ok || owner.alive {
-			continue
-		}
-		what := fmt.Sprintf("shard %d (slots %s): its primary %s is gone", shard, formatSlots(owner.slots), p.at(owner.address))
-		followers, silent := p.followers(owner.id), p.silentMembers(shard)
-		switch {
-		case len(followers) > 0 && alive*2 > len(owners):
-			what += fmt.Sprintf("; %s is about to take over", followers[0])
-		case len(followers) > 0:
-			what += fmt.Sprintf("; %s can take over once a majority of the primaries is back (%d of %d answer)", followers[0], alive, len(owners))
-		case len(silent) > 0:
-			what += fmt.Sprintf(", and no replica of it answers; its keys are out of reach until %s returns", strings.Join(silent, " or "))
-		default:
-			what = fmt.Sprintf("shard %d (slots %s): all its members came back empty; its keys are lost, and its slots stay closed until a person decides",
-				shard, formatSlots(owner.slots))
-		}
-		out = append(out, what)
 	}
 	return out
+}
+
+// outage says how a shard gets a primary again whose own is gone.
+func (p *picture) outage(shard int, owner primary) string {
+	name := fmt.Sprintf("shard %d (slots %s)", shard, formatSlots(owner.slots))
+	silent := p.silentMembers(shard)
+	what := fmt.Sprintf("%s: its primary %s is gone", name, p.at(owner.address))
+	replicas := p.followers(owner.id)
+	alive, all := p.voters()
+	if p.vanished(owner.id) {
+		what = fmt.Sprintf("%s: its primary %.8s was replaced by an empty one", name, owner.id)
+		heir, found := p.heir(shard, owner.id)
+		replicas = p.copies(owner.id)
+		switch {
+		case found && alive*2 > all:
+			return what + fmt.Sprintf("; %s, which has its keys, is told to take over", heir)
+		case found && p.vanishedPrimaries()*2 >= all:
+			return what + fmt.Sprintf("; %s has its keys, but too many primaries were replaced for a majority: a person decides (CLUSTER FAILOVER TAKEOVER)", heir)
+		case len(replicas) > 0 && len(silent) > 0:
+			return what + fmt.Sprintf("; %s can take over when %s answers, which may have a better copy", replicas[0], strings.Join(silent, " and "))
+		case len(replicas) > 0 && !found:
+			return what + fmt.Sprintf("; %s has its keys, but never learned of its slots: a person decides", replicas[0])
+		}
+	}
+	switch {
+	case len(replicas) > 0 && alive*2 > all:
+		return what + fmt.Sprintf("; %s is about to take over", replicas[0])
+	case len(replicas) > 0:
+		return what + fmt.Sprintf("; %s can take over once a majority of the primaries is back (%d of %d answer)", replicas[0], alive, all)
+	case len(silent) > 0:
+		return what + fmt.Sprintf(", and no replica of it answers; its keys are out of reach until %s returns", strings.Join(silent, " or "))
+	default:
+		return name + ": all its members came back empty; its keys are lost, and its slots stay closed until a person decides"
+	}
+}
+
+// vanishedPrimaries counts the primaries with slots that will never vote again.
+func (p *picture) vanishedPrimaries() int {
+	count := 0
+	for id := range p.owned {
+		if p.vanished(id) {
+			count++
+		}
+	}
+	return count
 }
 
 // silentMembers names the members of a shard that give no answer.

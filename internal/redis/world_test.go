@@ -2,6 +2,7 @@ package redis
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -27,6 +28,8 @@ type modelNode struct {
 	self    node
 	view    map[string]node // others, by ID
 	keys    int64
+	open    bool   // serves copies
+	source  string // of a replica: the address that it copies from, whoever is there
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
@@ -49,7 +52,12 @@ func newWorld(t *testing.T, seed uint64) *world {
 func (w *world) wipe(n *modelNode) {
 	w.ids++
 	n.self = node{id: fmt.Sprintf("%040x", w.ids), address: n.address, self: true, primary: true}
-	n.view, n.keys = map[string]node{}, 0
+	n.view, n.keys, n.open, n.source = map[string]node{}, 0, false, ""
+}
+
+// follow makes n a replica of p.
+func (n *modelNode) follow(p node) {
+	n.self.slots, n.self.primary, n.self.primaryID, n.source = nil, false, p.id, p.address
 }
 
 // byID finds who has the ID now; nil when its disk is gone.
@@ -64,17 +72,18 @@ func (w *world) byID(id string) *modelNode {
 
 func (w *world) picture() *picture {
 	seen, silent := map[string]observation{}, map[string]error{}
-	for address, n := range w.nodes {
+	for _, address := range slices.Sorted(maps.Keys(w.nodes)) {
+		n := w.nodes[address]
 		if !n.alive {
 			silent[address] = fmt.Errorf("connection refused")
 			continue
 		}
-		o := observation{self: n.self, nodes: []node{n.self}, state: "ok", keys: n.keys}
-		for _, other := range n.view {
-			o.nodes = append(o.nodes, other)
+		o := observation{self: n.self, nodes: []node{n.self}, state: "ok", keys: n.keys, offset: n.keys, open: n.open}
+		for _, id := range slices.Sorted(maps.Keys(n.view)) { // so that a seed is the same world every time
+			o.nodes = append(o.nodes, n.view[id])
 		}
-		if p := w.byID(n.self.primaryID); p != nil {
-			o.linkUp = p.alive && p.self.primary
+		if p := w.nodes[n.source]; p != nil {
+			o.linkUp = p.alive && p.self.primary && p.open && p.keys == n.keys
 		}
 		w.rand.Shuffle(len(o.nodes), func(i, j int) { o.nodes[i], o.nodes[j] = o.nodes[j], o.nodes[i] })
 		seen[address] = o
@@ -102,12 +111,12 @@ func (w *world) hear(a, b *modelNode) {
 			entry.slots = nil
 			a.view[id] = entry
 			if a.self.primaryID == id {
-				a.self.primaryID = other.id
+				a.follow(other)
 			}
 		}
 	}
 	if len(a.self.slots) > 0 && a.self.slots[0] == other.slots[0] && a.self.epoch < other.epoch {
-		a.self.slots, a.self.primary, a.self.primaryID = nil, false, other.id
+		a.follow(other)
 	}
 }
 
@@ -119,30 +128,48 @@ func (w *world) gossip(a, b *modelNode) {
 	if _, known := a.view[b.self.id]; !b.alive || !known {
 		for id, entry := range a.view {
 			owner := w.byID(id)
-			if entry.address == b.address && (owner == nil || !owner.alive) {
+			switch {
+			case entry.address != b.address || owner != nil && owner.alive:
+				continue
+			case b.alive:
+				entry.address = "" // somebody else answers there, so nobody looks at it again
+			default:
 				entry.failing, entry.failed = true, true
-				if owner == nil && b.alive {
-					entry.address = "" // somebody else answers there
-				}
-				a.view[id] = entry
 			}
+			a.view[id] = entry
 		}
 		return
 	}
 	w.hear(a, b)
 	w.hear(b, a)
-	for _, n := range []*modelNode{a, b} {
-		if p := w.byID(n.self.primaryID); p != nil && p.alive && p.self.primary {
-			n.keys = p.keys
-		}
+	w.replicate(a)
+	w.replicate(b)
+}
+
+// replicate copies what is at the address of a's primary, whoever that is by now.
+func (w *world) replicate(a *modelNode) {
+	p := w.nodes[a.source]
+	if !a.alive || a.self.primary || p == nil || !p.alive || !p.self.primary || !p.open {
+		return
+	}
+	if p.self.id != a.self.primaryID && p.keys < a.keys {
+		w.t.Errorf("%s with %d keys copies %s, which is not its primary and has %d", a.address, a.keys, p.address, p.keys)
+	}
+	a.keys = p.keys
+}
+
+// elect promotes a replica whose primary has failed. One whose primary is without address never learns that.
+func (w *world) elect(n *modelNode) {
+	dead := w.byID(n.self.primaryID)
+	if n.view[n.self.primaryID].failed && (dead == nil || !dead.alive) {
+		w.promote(n)
 	}
 }
 
-// elect promotes a replica of a dead primary where a majority of the primaries lives.
-func (w *world) elect(n *modelNode) {
-	dead := w.byID(n.self.primaryID)
+// promote makes a replica the primary where a majority of the primaries lives.
+func (w *world) promote(n *modelNode) {
 	entry, known := n.view[n.self.primaryID]
-	if !n.alive || n.self.primary || !known || len(entry.slots) == 0 || dead != nil && dead.alive {
+	if !n.alive || n.self.primary || !known || len(entry.slots) == 0 {
 		return
 	}
 	owners, alive := 1, 0
@@ -158,7 +185,7 @@ func (w *world) elect(n *modelNode) {
 		return
 	}
 	w.epoch++
-	n.self.primary, n.self.primaryID, n.self.slots, n.self.epoch = true, "", entry.slots, w.epoch
+	n.self.primary, n.self.primaryID, n.source, n.self.slots, n.self.epoch = true, "", "", entry.slots, w.epoch
 	entry.slots = nil
 	n.view[entry.id] = entry
 }
@@ -205,7 +232,15 @@ func (w *world) do(s step) {
 		if len(n.self.slots) > 0 || n.keys > 0 && (n.self.primary || target.keys == 0) {
 			unsafe("it would lose slots or keys")
 		}
-		n.self.primary, n.self.primaryID = false, target.self.id
+		n.follow(target.self)
+	case "FAILOVER":
+		w.failover(n, len(s.command) > 2, unsafe)
+	case "SETUSER":
+		p := w.byID(n.self.primaryID)
+		if len(n.self.slots) == 0 && (n.self.primary || p == nil || p.keys != n.keys) {
+			unsafe("it would serve copies of nothing")
+		}
+		n.open = true
 	case "FORGET":
 		id := s.command[2]
 		if other := w.byID(id); other != nil && other.alive || n.self.primaryID == id {
@@ -217,6 +252,29 @@ func (w *world) do(s step) {
 		delete(n.view, id)
 	default:
 		unsafe("unknown step")
+	}
+}
+
+// failover lets a replica take over from its primary: from a living one that it has caught up with, or, by force, from
+// one that is nowhere any more, when it is the best copy on any disk.
+func (w *world) failover(n *modelNode, force bool, unsafe func(string)) {
+	p := w.byID(n.self.primaryID)
+	switch {
+	case n.self.primary:
+		unsafe("it is a primary")
+	case !force && (p == nil || !p.alive || p.keys != n.keys):
+		unsafe("it is behind")
+	case force && p != nil:
+		unsafe("its primary may come back")
+	case force && slices.ContainsFunc(slices.Collect(maps.Values(w.nodes)), func(other *modelNode) bool {
+		return other.self.primaryID == n.self.primaryID && other.keys > n.keys
+	}):
+		unsafe("there is a better copy")
+	default:
+		w.promote(n)
+		if p != nil && n.self.primary {
+			w.hear(p, n)
+		}
 	}
 }
 
@@ -241,9 +299,9 @@ func (w *world) address() string { return w.members[w.rand.IntN(len(w.members))]
 // fault does something to one member that nobody asked for.
 func (w *world) fault() {
 	n := w.nodes[w.address()]
-	switch w.rand.IntN(4) {
+	switch w.rand.IntN(5) {
 	case 0:
-		n.alive = false
+		n.alive, n.open = false, false
 	case 1:
 		n.alive = true
 	case 2:
@@ -253,6 +311,9 @@ func (w *world) fault() {
 		if len(n.self.slots) > 0 {
 			n.keys += 10
 		}
+	case 4: // it comes back empty before anybody notices
+		n.alive = true
+		w.wipe(n)
 	}
 }
 
