@@ -59,9 +59,10 @@ func TestCancelled(t *testing.T) {
 	defer release()
 	s := b.open(t, declare(thingNamed("a"), thingNamed("b"), thingNamed("c")))
 	ctx, cancel := context.WithCancel(t.Context())
+	var events []engine.Event
 	result := make(chan error, 1)
 	go func() {
-		_, err := s.Up(ctx, nil)
+		_, err := s.Up(ctx, func(e engine.Event) { events = append(events, e) })
 		result <- err
 	}()
 	<-b.reached
@@ -76,6 +77,7 @@ func TestCancelled(t *testing.T) {
 	if err := <-result; !errors.Is(err, engine.ErrCancelled) {
 		t.Fatalf("error: %v", err)
 	}
+	noWarnings(t, events)
 	want(t, "things", b.names(), []string{"a", "b"})
 	summary, _ := run(t, s.Up)
 	want(t, "changes of the next up", summary.Changes, changes(engine.OpSame, 2, engine.OpCreate, 1))

@@ -166,8 +166,11 @@ func (t *translator) diagnostic(d apitype.DiagnosticEvent) (Event, bool) {
 		return Event{}, false
 	}
 	e.URN, e.Type, e.Name = "", "", ""
-	if e.Message == "update failed" || e.Message == "preview failed" {
-		return Event{}, false // the run's own failure, which its resources explain
+	switch e.Message {
+	case "update failed", "preview failed": // which the resources explain
+		return Event{}, false
+	case "update canceled", "preview canceled": // which ErrCancelled says
+		return Event{}, false
 	}
 	t.failures = append(t.failures, Failure{Message: e.Message})
 	return e, true
