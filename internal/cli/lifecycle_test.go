@@ -376,7 +376,7 @@ func TestHealthGate(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.cluster.statuses = []api.Status{brokenStatus(), deploying(5), testStatus()}
-	gate := healthGate(w.deps, testOutputs())
+	gate := gate(w.deps, testOutputs(), "the stack is healthy again", healthyWith)
 	if err := gate(t.Context(), api.Identity{Name: "data-3"}); err != nil {
 		t.Error(err)
 	}
@@ -393,7 +393,47 @@ func TestHealthGate(t *testing.T) {
 		t.Errorf("told %q, want %q", got, told)
 	}
 	nothing := api.Status{Nodes: testStatus().Nodes}
-	if !healthyWith(nothing, "data-1") || healthyWith(nothing, "data-9") || healthyWith(brokenStatus(), "data-1") {
+	one, unknown := api.Identity{Name: "data-1"}, api.Identity{Name: "data-9"}
+	if !healthyWith(nothing, one) || healthyWith(nothing, unknown) || healthyWith(brokenStatus(), one) {
 		t.Error("healthyWith is wrong")
+	}
+}
+
+// TestSpares asks which node of a stack may be taken away.
+func TestSpares(t *testing.T) {
+	t.Parallel()
+	change := func(f func(*api.Status)) api.Status {
+		st := testStatus()
+		f(&st)
+		return st
+	}
+	without := func(name string) func(*api.Status) {
+		return func(st *api.Status) {
+			st.Nodes = slices.DeleteFunc(st.Nodes, func(n api.NodeStatus) bool { return n.Name == name })
+		}
+	}
+	shard := testStatus().Redis.Shards[0]
+	for name, test := range map[string]struct {
+		st   api.Status
+		node api.Identity
+		want bool
+	}{
+		"a main of three":                   {testStatus(), api.Identity{Name: "main-1", Role: api.RoleMain}, true},
+		"a main while another is away":      {change(func(st *api.Status) { st.Etcd.Healthy = 2 }), api.Identity{Name: "main-1", Role: api.RoleMain}, false},
+		"the main that is away":             {change(func(st *api.Status) { st.Etcd.Healthy = 2; without("main-1")(st) }), api.Identity{Name: "main-1", Role: api.RoleMain}, true},
+		"a data node":                       {testStatus(), api.Identity{Name: shard.Primary.Node, Role: api.RoleData}, true},
+		"a primary whose replica lags":      {change(func(st *api.Status) { st.Redis.Shards[0].Replicas[0].InSync = false }), api.Identity{Name: shard.Primary.Node, Role: api.RoleData}, false},
+		"the replica that lags":             {change(func(st *api.Status) { st.Redis.Shards[0].Replicas[0].InSync = false }), api.Identity{Name: shard.Replicas[0].Node, Role: api.RoleData}, true},
+		"a replica whose primary is gone":   {change(func(st *api.Status) { st.Redis.Shards[0].Primary = api.ShardMember{} }), api.Identity{Name: shard.Replicas[0].Node, Role: api.RoleData}, false},
+		"a data node with Redis unknown":    {change(func(st *api.Status) { st.Redis = api.RedisStatus{State: "fail"} }), api.Identity{Name: "data-1", Role: api.RoleData}, false},
+		"a data node before any deployment": {api.Status{}, api.Identity{Name: "data-1", Role: api.RoleData}, true},
+		"a worker":                          {testStatus(), api.Identity{Name: "worker-1", Role: api.RoleWorker}, true},
+		"the last worker":                   {change(without("worker-2")), api.Identity{Name: "worker-1", Role: api.RoleWorker}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := spares(test.st, test.node); got != test.want {
+				t.Errorf("spares = %v", got)
+			}
+		})
 	}
 }

@@ -211,9 +211,9 @@ const (
 	problemWidth = 160
 )
 
-// healthGate returns what is asked between two nodes of a roll: it waits until the cluster is healthy again, so
-// that never two members of one thing are missing by our own doing.
-func healthGate(d *deps, out *stacks.Outputs) func(context.Context, api.Identity) error {
+// gate returns what is asked about a node of a roll: it waits until the stack is as it has to be for that node, so that never
+// two members of one thing are missing by our own doing. until says what is waited for.
+func gate(d *deps, out *stacks.Outputs, until string, fits func(api.Status, api.Identity) bool) func(context.Context, api.Identity) error {
 	return func(ctx context.Context, node api.Identity) error {
 		limited, cancel := context.WithTimeout(ctx, healTimeout)
 		defer cancel()
@@ -226,17 +226,17 @@ func healthGate(d *deps, out *stacks.Outputs) func(context.Context, api.Identity
 		for polls := 1; ; polls++ {
 			st, err := c.Status(limited)
 			switch {
-			case err == nil && healthyWith(st, node.Name):
+			case err == nil && fits(st, node):
 				return nil
 			case err == nil:
 				last = st
 				if polls == healTell {
-					d.say("%s: waiting until the stack is healthy again:%s", node.Name, problemLines(st))
+					d.say("%s: waiting until %s:%s", node.Name, until, problemLines(st))
 				}
 			case ctx.Err() != nil:
 				return ctx.Err()
 			case limited.Err() != nil:
-				return &explainedError{text: fmt.Sprintf("the stack is not healthy again after %s:%s", healTimeout, problemLines(last)), cause: err}
+				return &explainedError{text: fmt.Sprintf("waited %s until %s:%s", healTimeout, until, problemLines(last)), cause: err}
 			default:
 				return err
 			}
@@ -259,7 +259,33 @@ func problemLines(st api.Status) string {
 
 // healthyWith tells whether the stack is healthy and the node a part of it. Before anything was deployed there is
 // nothing that could be lost.
-func healthyWith(st api.Status, node string) bool {
-	joined := slices.ContainsFunc(st.Nodes, func(n api.NodeStatus) bool { return n.Name == node && n.State == "ready" })
-	return joined && (st.Healthy || st.Deployed == "")
+func healthyWith(st api.Status, node api.Identity) bool {
+	return ready(st, node.Name) && (st.Healthy || st.Deployed == "")
+}
+
+// spares tells whether the others have all that the node has: etcd its quorum, every shard a copy in sync, and the endpoint
+// somebody to hold it. The node itself may be broken: that is what replacing it is for.
+func spares(st api.Status, node api.Identity) bool {
+	switch node.Role {
+	case api.RoleMain:
+		others := st.Etcd.Healthy
+		if ready(st, node.Name) {
+			others--
+		}
+		return others > st.Etcd.Members/2
+	case api.RoleData:
+		elsewhere := func(m api.ShardMember) bool { return m.InSync && m.Node != "" && m.Node != node.Name }
+		return st.Deployed == "" || len(st.Redis.Shards) > 0 &&
+			!slices.ContainsFunc(st.Redis.Shards, func(s api.ShardStatus) bool {
+				return !elsewhere(s.Primary) && !slices.ContainsFunc(s.Replicas, elsewhere)
+			})
+	default:
+		return st.Deployed == "" || slices.ContainsFunc(st.Nodes, func(n api.NodeStatus) bool {
+			return n.Role == node.Role && n.Name != node.Name && n.State == "ready"
+		})
+	}
+}
+
+func ready(st api.Status, node string) bool {
+	return slices.ContainsFunc(st.Nodes, func(n api.NodeStatus) bool { return n.Name == node && n.State == "ready" })
 }

@@ -194,7 +194,8 @@ func (d *deps) openStack(ctx context.Context, stack string, spec *stacks.Spec) (
 		out, err := d.outputs(ctx, stack)
 		switch {
 		case err == nil:
-			cloud.Healthy = healthGate(d, out)
+			cloud.Spare = gate(d, out, "the others have all that it has", spares)
+			cloud.Healthy = gate(d, out, "the stack is healthy again", healthyWith)
 		case ctx.Err() != nil:
 			return nil, err
 		} // without outputs the stack was never complete: there is no cluster whose health could be waited for

@@ -14,6 +14,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/api/types/mount"
 	"github.com/docker/docker/api/types/volume"
 	"golang.org/x/sync/errgroup"
@@ -173,9 +174,9 @@ func (c *Cloud) runFill(ctx context.Context, helper string, set *images.Set) err
 	if err := c.docker.ContainerStart(ctx, helper, container.StartOptions{}); err != nil {
 		return err
 	}
-	var refs []string
-	for _, s := range set.Services {
-		refs = append(refs, s.Ref)
+	refs, err := c.serviceImages(ctx, set)
+	if err != nil {
+		return err
 	}
 	saved, err := c.docker.ImageSave(ctx, refs)
 	if err != nil {
@@ -198,6 +199,23 @@ func (c *Cloud) runFill(ctx context.Context, helper string, set *images.Set) err
 	case err := <-failed:
 		return err
 	}
+}
+
+// serviceImages are the set's, and those of the set before it: a node that is replaced with the new store has to run what is
+// deployed until the next deployment. Older ones went when the set before was built.
+func (c *Cloud) serviceImages(ctx context.Context, set *images.Set) ([]string, error) {
+	var refs []string
+	for _, s := range set.Services {
+		repository := s.Ref[:strings.LastIndex(s.Ref, ":")]
+		found, err := c.docker.ImageList(ctx, image.ListOptions{Filters: filters.NewArgs(filters.Arg("reference", repository+":*"))})
+		if err != nil {
+			return nil, fmt.Errorf("list images of %q: %w", repository, err)
+		}
+		for _, i := range found {
+			refs = append(refs, i.RepoTags...)
+		}
+	}
+	return refs, nil
 }
 
 // createHelper makes the container through which the artifacts volume is filled and looked into. One that an

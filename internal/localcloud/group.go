@@ -151,6 +151,11 @@ func (c *Cloud) converge(ctx context.Context, g Group, steps []step, formed bool
 		if c.stopped() {
 			return interrupted(oneByOne[i:])
 		}
+		if formed && c.Spare != nil && s.kind != create {
+			if err := c.Spare(ctx, s.node); err != nil {
+				return fmt.Errorf("before node %s: %w", s.node.Name, err)
+			}
+		}
 		if err := c.apply(ctx, g, s, formed, log); err != nil {
 			return err
 		}

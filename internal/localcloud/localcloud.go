@@ -35,6 +35,9 @@ const callTimeout = 60 * time.Second
 // Cloud talks to one Docker engine.
 type Cloud struct {
 	docker *client.Client
+	// Spare, when set, is asked before a node of a working group is taken away. It waits until the others have all that
+	// the node has; an error stops the roll there.
+	Spare func(ctx context.Context, node api.Identity) error
 	// Healthy, when set, is asked after a node of a working group was replaced or joined, before the next one is
 	// touched. An error stops the roll there.
 	Healthy func(ctx context.Context, node api.Identity) error
