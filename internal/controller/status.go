@@ -135,7 +135,7 @@ func (s state) assignmentProblems() []string {
 
 // redisProblems are what keeps the Redis Cluster from serving every slot with every replica in sync.
 func (s state) redisProblems() []string {
-	members := 0
+	members, unseen := 0, ""
 	for _, a := range s.assignments {
 		if a.Shard == 0 {
 			continue
@@ -143,7 +143,7 @@ func (s state) redisProblems() []string {
 		members++
 		// A machine that was replaced within seconds has lost its members, and nobody may have noticed yet.
 		if n, live := s.node(a.Node); live && s.redis.Machines[a.Node] != n.ID {
-			return append(slices.Clone(s.redis.Problems), fmt.Sprintf("the Redis Cluster has not been looked at since %s came", a.Node))
+			unseen = a.Node
 		}
 	}
 	switch r := s.redis; {
@@ -158,6 +158,8 @@ func (s state) redisProblems() []string {
 	case r.Primaries != s.deployment.Redis.Shards || r.Replicas < members-r.Primaries:
 		return []string{fmt.Sprintf("Redis has %d of %d primaries, and %d of %d replicas in sync",
 			r.Primaries, s.deployment.Redis.Shards, r.Replicas, members-s.deployment.Redis.Shards)}
+	case unseen != "":
+		return []string{fmt.Sprintf("the Redis Cluster has not been looked at since %s came", unseen)}
 	}
 	return nil
 }
