@@ -133,7 +133,7 @@ func TestCluster(t *testing.T) {
 	t.Parallel()
 	c := &testCluster{t: t, root: t.TempDir(), servers: map[string]*server{}}
 	c.spec = api.RedisSpec{Shards: 3, Replicas: 1, MaxMemory: 64 << 20, NodeTimeoutMS: 500}
-	place := ring("127.77.0")
+	place := ring(loopback(0))
 	for _, p := range place[:5] {
 		c.add(p.node, p.zone, p.address, p.shard)
 	}
@@ -173,7 +173,7 @@ func TestCluster(t *testing.T) {
 	}
 
 	t.Log("a seventh member joins")
-	grown := c.add("data-4", "c", "127.77.0.4", 1)
+	grown := c.add("data-4", "c", loopback(0)+".4", 1)
 	status = c.settle()
 	if got := status.Shards[0].Replicas; len(got) != 2 || got[1].Node != grown.Node || !got[1].InSync {
 		t.Errorf("replicas of shard 1 are %+v, want data-4 in sync among them", got)
@@ -248,7 +248,7 @@ func TestReplacedFasterThanDetected(t *testing.T) {
 	t.Parallel()
 	c := &testCluster{t: t, root: t.TempDir(), servers: map[string]*server{}}
 	c.spec = api.RedisSpec{Shards: 3, Replicas: 1, MaxMemory: 64 << 20, NodeTimeoutMS: 2000}
-	for _, p := range ring("127.77.3") {
+	for _, p := range ring(loopback(3)) {
 		c.add(p.node, p.zone, p.address, p.shard)
 	}
 	status := c.settle()

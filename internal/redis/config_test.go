@@ -49,7 +49,7 @@ func TestFiles(t *testing.T) {
 // TestUsers tries what each user may do on a real server with all slots.
 func TestUsers(t *testing.T) {
 	t.Parallel()
-	s := newServer(t, t.TempDir(), api.RedisSpec{MaxMemory: 16 << 20, NodeTimeoutMS: 2000}, 1, "data-1", "127.77.1.1")
+	s := newServer(t, t.TempDir(), api.RedisSpec{MaxMemory: 16 << 20, NodeTimeoutMS: 2000}, 1, "data-1", loopback(1)+".1")
 	s.start()
 	if _, err := newClient(s.address, adminCreds).do(t.Context(), command{"CLUSTER", "ADDSLOTSRANGE", "0", "16383"}); err != nil {
 		t.Fatal(err)
@@ -109,7 +109,7 @@ func TestUsers(t *testing.T) {
 
 func TestInspect(t *testing.T) {
 	t.Parallel()
-	s := newServer(t, t.TempDir(), api.RedisSpec{MaxMemory: 16 << 20, NodeTimeoutMS: 2000}, 1, "data-1", "127.77.2.1")
+	s := newServer(t, t.TempDir(), api.RedisSpec{MaxMemory: 16 << 20, NodeTimeoutMS: 2000}, 1, "data-1", loopback(2)+".1")
 	s.start()
 	got, err := Inspect(t.Context(), s.address, adminCreds)
 	if err != nil {
@@ -120,12 +120,12 @@ func TestInspect(t *testing.T) {
 		t.Errorf("blank member (-want +got):\n%s", diff)
 	}
 	if _, err := Inspect(t.Context(), s.address, Credentials{api.RedisUserAdmin, "wrong"}); err == nil ||
-		err.Error() != `inspect Redis at 127.77.2.1:7101: authenticate as "admin": WRONGPASS invalid username-password pair or user is disabled.` {
+		err.Error() != "inspect Redis at "+s.address+`: authenticate as "admin": WRONGPASS invalid username-password pair or user is disabled.` {
 		t.Errorf("with a wrong password: %v", err)
 	}
 	s.kill()
 	if _, err := Inspect(t.Context(), s.address, adminCreds); err == nil ||
-		err.Error() != "inspect Redis at 127.77.2.1:7101: dial tcp 127.77.2.1:7101: connect: connection refused" {
+		err.Error() != "inspect Redis at "+s.address+": dial tcp "+s.address+": connect: connection refused" {
 		t.Errorf("of a dead member: %v", err)
 	}
 	if _, err := Inspect(t.Context(), "127.0.0.1", adminCreds); err == nil || err.Error() != "inspect Redis: address 127.0.0.1: missing port in address" {

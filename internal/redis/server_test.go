@@ -51,6 +51,13 @@ type server struct {
 	process *exec.Cmd
 }
 
+// loopback is the test's own network of the loopback: its first three numbers. Ports are given, so that two runs of
+// the tests at the same time need two networks: they differ by process.
+func loopback(test int) string {
+	pid := os.Getpid()
+	return fmt.Sprintf("127.%d.%d", 100+pid%100, 1+pid/100%60*4+test)
+}
+
 // newServer writes the files of a member. Nodes are addresses of the loopback network; several of them share
 // 127.0.0.1, so members listen on their node's address only.
 func newServer(t *testing.T, root string, spec api.RedisSpec, shard int, node, address string) *server {
