@@ -16,6 +16,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 
 	"devctl/internal/api"
 )
@@ -48,8 +49,16 @@ func Dial(endpoints []string, tls *tls.Config) (*clientv3.Client, error) {
 		DialKeepAliveTimeout: 3 * time.Second,
 		MaxUnaryRetries:      3,
 		Logger:               zap.NewNop(), // the caller logs what it does about an error, once
-		// gRPC's own are 32 KiB each, for each of the members; what is said here is small.
-		DialOptions: []grpc.DialOption{grpc.WithReadBufferSize(buffer), grpc.WithWriteBufferSize(buffer)},
+		DialOptions: []grpc.DialOption{
+			// gRPC's own are 32 KiB each, for each of the members; what is said here is small.
+			grpc.WithReadBufferSize(buffer), grpc.WithWriteBufferSize(buffer),
+			// gRPC waits 1 s after the first failure and up to two minutes later. On a machine that boots, etcd is there
+			// a moment after who asks for it.
+			grpc.WithConnectParams(grpc.ConnectParams{
+				Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 3 * time.Second},
+				MinConnectTimeout: 3 * time.Second,
+			}),
+		},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("connect to etcd at %v: %w", endpoints, err)
