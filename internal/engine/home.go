@@ -48,7 +48,9 @@ func (h home) runs(stack string) string  { return filepath.Join(string(h), "runs
 // Pulumi, a token, another backend or a passphrase in the open, must not reach it.
 func (h home) environment(providers map[string]int) []string {
 	env := slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "PULUMI_") })
-	backend := url.URL{Scheme: "file", Path: h.state()}
+	// Without attribute files beside the state: they are not written atomically, and one that a kill left empty makes the
+	// state unreadable.
+	backend := url.URL{Scheme: "file", Path: h.state(), RawQuery: "metadata=skip"}
 	env = append(env,
 		"PULUMI_BACKEND_URL="+backend.String(),
 		"PULUMI_CONFIG_PASSPHRASE_FILE="+h.passphrase(),
