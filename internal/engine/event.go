@@ -54,6 +54,13 @@ type Event struct {
 	Severity string           `json:"severity,omitempty"`
 	Diff     []PropertyChange `json:"diff,omitempty"` // sorted by path: planned and started
 	Changes  map[Op]int       `json:"changes,omitempty"`
+
+	// Old and New are all inputs of the resource, before and after; nil where there is none. Only planned events have
+	// them, and no log.
+	Old map[string]any `json:"-"`
+	New map[string]any `json:"-"`
+	// OldOutputs are what the state knows of it; with those of New a preview can say which machines are there.
+	OldOutputs map[string]any `json:"-"`
 }
 
 // Kinds of property changes.

@@ -108,6 +108,12 @@ func (t *translator) pre(m apitype.StepEventMetadata, planning bool) (Event, boo
 	t.started[string(e.Op)+e.URN] = e.Time
 	if planning {
 		t.changes[e.Op]++
+		if m.Old != nil {
+			e.Old, e.OldOutputs = inputs(m.Old.Inputs), inputs(m.Old.Outputs)
+		}
+		if m.New != nil {
+			e.New = inputs(m.New.Inputs)
+		}
 	}
 	return e, true
 }
@@ -233,10 +239,10 @@ func diff(m apitype.StepEventMetadata) []PropertyChange {
 		after = m.New.Inputs
 	}
 	switch {
-	case m.Op == apitype.OpSame || m.New == nil:
+	case m.Op == apitype.OpSame:
 		return nil
-	case m.Old == nil:
-		return compare(nil, after)
+	case m.Old == nil || m.New == nil:
+		return compare(before, after)
 	}
 	var changes []PropertyChange
 	for path, d := range m.DetailedDiff {
@@ -291,6 +297,14 @@ func compare(before, after map[string]any) []PropertyChange {
 		changes = append(changes, c)
 	}
 	return changes
+}
+
+// inputs are those of a resource with secrets masked, or what the state knows of it.
+func inputs(of map[string]any) map[string]any {
+	if of == nil {
+		return nil
+	}
+	return masked(of).(map[string]any)
 }
 
 func lookup(in map[string]any, path resource.PropertyPath) (any, bool) {
