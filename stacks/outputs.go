@@ -31,10 +31,6 @@ type RedisOutput struct {
 	Username string `json:"username"`
 }
 
-func secretNames() []string {
-	return []string{api.SecretRedisAdmin, api.SecretRedisReplication, api.SecretRedisCheck, api.SecretRedisApp, api.SecretStats}
-}
-
 // export names every output once; its keys are the JSON names of Outputs. made, unless nil, gets the outputs as soon as
 // they are known: long before the machines are there.
 func export(ctx *pulumi.Context, s *Spec, authority *components.Authority, endpoint components.Endpoint, secrets pulumi.StringMap, made func(*Outputs)) {
