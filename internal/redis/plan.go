@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"slices"
-	"strconv"
 )
 
 // step is one command for one member, and why.
@@ -17,8 +16,8 @@ type step struct {
 // plan returns what can be done now to get from the picture to one whole cluster, in the order in which it is to be
 // done. It is deterministic, and empty when there is nothing to do or when doing something is not safe.
 //
-// It never takes a slot from a primary that lives and has no successor in sync, never empties a member, and makes a cluster only of members that all
-// answer and are all blank.
+// It never takes a slot from a primary that lives and has no successor in sync but where the whole cluster is blank, never
+// empties a member, and makes a cluster only of members that all answer and are all blank.
 func (p *picture) plan() []step {
 	switch {
 	case len(p.members) == 0 || len(p.blockers()) > 0:
@@ -26,7 +25,7 @@ func (p *picture) plan() []step {
 	case !p.formed:
 		return p.form()
 	default:
-		steps := slices.Concat(p.failover(), p.join(), p.assign(), p.open(), p.replicate(), p.forget())
+		steps := slices.Concat(p.failover(), p.join(), p.assign(), p.open(), p.replicate(), p.handOver(), p.forget())
 		if len(steps) == 0 {
 			steps = p.balance()
 		}
@@ -72,67 +71,6 @@ func (p *picture) strangers() []string {
 		}
 	}
 	return out
-}
-
-// form makes a cluster of blank members: distinct config epochs, then everybody meets everybody, and once everybody
-// knows everybody the slots are given out. Gossip would do with a meeting each, but takes a second or more: by then Redis
-// has looked at itself for the first time, found no owner of any slot, and waits another node timeout before it serves.
-func (p *picture) form() []step {
-	var steps []step
-	for i, m := range p.members {
-		if o := p.seen[m.Address]; len(o.nodes) == 1 && o.self.epoch == 0 {
-			steps = append(steps, step{m.Address, command{"CLUSTER", "SET-CONFIG-EPOCH", strconv.Itoa(i + 1)}, "prepare the members for one cluster"})
-		}
-	}
-	for i, host := range p.members {
-		for _, m := range p.members[i+1:] {
-			if !p.seen[host.Address].meets(p.seen[m.Address], m.Address) {
-				steps = append(steps, meet(host, m, "introduce all members to one another"))
-			}
-		}
-	}
-	if len(steps) > 0 {
-		return steps
-	}
-	return p.assign()
-}
-
-// assign gives the slots of shards that nobody owns to one member each. That happens when the cluster is formed and
-// never later: a primary that is lost keeps its slots, so a range without owner has not had one yet.
-func (p *picture) assign() []step {
-	if !p.meshed() {
-		return nil
-	}
-	var candidates []Member
-	for _, m := range p.members {
-		o := p.seen[m.Address]
-		if owner, owned := p.primaryOf(m.Shard); owned && owner.id == o.self.id || !owned && o.self.primary {
-			candidates = append(candidates, m)
-		}
-	}
-	var steps []step
-	first := firstPrimaries(candidates)
-	for shard := 1; shard <= p.spec.Shards; shard++ {
-		m, ok := first[shard]
-		if _, owned := p.primaryOf(shard); owned || !ok || !p.blank(shard) {
-			continue
-		}
-		r := shardRange(shard, p.spec.Shards)
-		steps = append(steps, step{
-			m.Address,
-			command{"CLUSTER", "ADDSLOTSRANGE", strconv.Itoa(r.first), strconv.Itoa(r.last)},
-			fmt.Sprintf("%s becomes the first primary of shard %d (slots %s)", m, shard, r),
-		})
-	}
-	return steps
-}
-
-// blank tells whether no member of the shard holds a key.
-func (p *picture) blank(shard int) bool {
-	return !slices.ContainsFunc(p.shard(shard), func(m Member) bool {
-		o, ok := p.answers(m)
-		return !ok || o.keys > 0
-	})
 }
 
 // join introduces members that know nobody to the cluster.

@@ -29,6 +29,7 @@ type modelNode struct {
 	view    map[string]node // others, by ID
 	keys    int64
 	open    bool   // serves copies
+	serves  bool   // of a primary: it has been up long enough; without, nobody can write to it
 	source  string // of a replica: the address that it copies from, whoever is there
 }
 
@@ -52,12 +53,12 @@ func newWorld(t *testing.T, seed uint64) *world {
 func (w *world) wipe(n *modelNode) {
 	w.ids++
 	n.self = node{id: fmt.Sprintf("%040x", w.ids), address: n.address, self: true, primary: true}
-	n.view, n.keys, n.open, n.source = map[string]node{}, 0, false, ""
+	n.view, n.keys, n.open, n.serves, n.source = map[string]node{}, 0, false, false, ""
 }
 
 // follow makes n a replica of p.
 func (n *modelNode) follow(p node) {
-	n.self.slots, n.self.primary, n.self.primaryID, n.source = nil, false, p.id, p.address
+	n.self.slots, n.self.primary, n.self.primaryID, n.source, n.serves = nil, false, p.id, p.address, false
 }
 
 // byID finds who has the ID now; nil when its disk is gone.
@@ -79,6 +80,9 @@ func (w *world) picture() *picture {
 			continue
 		}
 		o := observation{self: n.self, nodes: []node{n.self}, state: "ok", keys: n.keys, offset: n.keys, open: n.open}
+		if n.self.primary && !n.serves {
+			o.state = "fail"
+		}
 		for _, id := range slices.Sorted(maps.Keys(n.view)) { // so that a seed is the same world every time
 			o.nodes = append(o.nodes, n.view[id])
 		}
@@ -181,11 +185,16 @@ func (w *world) promote(n *modelNode) {
 			}
 		}
 	}
-	if alive*2 <= owners {
-		return
+	if alive*2 > owners {
+		w.take(n)
 	}
+}
+
+// take makes a replica the primary, whoever agrees.
+func (w *world) take(n *modelNode) {
+	entry := n.view[n.self.primaryID]
 	w.epoch++
-	n.self.primary, n.self.primaryID, n.source, n.self.slots, n.self.epoch = true, "", "", entry.slots, w.epoch
+	n.self.primary, n.self.primaryID, n.source, n.self.slots, n.self.epoch, n.serves = true, "", "", entry.slots, w.epoch, true
 	entry.slots = nil
 	n.view[entry.id] = entry
 }
@@ -207,7 +216,7 @@ func (w *world) do(s step) {
 		w.epoch = max(w.epoch, n.self.epoch)
 	case "MEET":
 		other := w.nodes[s.command[2]+":"+s.command[3]]
-		if other.keys > 0 || len(other.self.slots) > 0 {
+		if _, known := n.view[other.self.id]; !known && (other.keys > 0 || len(other.self.slots) > 0) {
 			unsafe("it brings keys or slots of its own")
 		}
 		if other.alive {
@@ -234,7 +243,11 @@ func (w *world) do(s step) {
 		}
 		n.follow(target.self)
 	case "FAILOVER":
-		w.failover(n, len(s.command) > 2, unsafe)
+		if slices.Contains(s.command, "TAKEOVER") {
+			w.takeover(n, unsafe)
+		} else {
+			w.failover(n, len(s.command) > 2, unsafe)
+		}
 	case "SETUSER":
 		p := w.byID(n.self.primaryID)
 		if len(n.self.slots) == 0 && (n.self.primary || p == nil || p.keys != n.keys) {
@@ -278,6 +291,22 @@ func (w *world) failover(n *modelNode, force bool, unsafe func(string)) {
 	}
 }
 
+// takeover lets a replica take over without a vote: from a primary that nobody can have written to.
+func (w *world) takeover(n *modelNode, unsafe func(string)) {
+	p := w.byID(n.self.primaryID)
+	switch {
+	case n.self.primary || p == nil || len(n.view[p.self.id].slots) == 0:
+		unsafe("it follows no primary of whose slots it knows")
+	case p.serves:
+		unsafe("its primary serves")
+	case slices.ContainsFunc(slices.Collect(maps.Values(w.nodes)), func(other *modelNode) bool { return other.keys > 0 }):
+		unsafe("somebody holds keys")
+	default:
+		w.take(n)
+		w.hear(p, n)
+	}
+}
+
 // ownerKnown tells whether any disk holds a trace of an owner of the slots. (One that lost its disk before anybody
 // heard that it owned them has left none, and had no replica.)
 func (w *world) ownerKnown(r slotRange) bool {
@@ -301,14 +330,14 @@ func (w *world) fault() {
 	n := w.nodes[w.address()]
 	switch w.rand.IntN(5) {
 	case 0:
-		n.alive, n.open = false, false
+		n.alive, n.open, n.serves = false, false, false
 	case 1:
 		n.alive = true
 	case 2:
 		n.alive = false
 		w.wipe(n)
 	case 3:
-		if len(n.self.slots) > 0 {
+		if n.serves && len(n.self.slots) > 0 {
 			n.keys += 10
 		}
 	case 4: // it comes back empty before anybody notices
@@ -320,7 +349,8 @@ func (w *world) fault() {
 // calm brings everybody back and lets everything that can happen by itself happen.
 func (w *world) calm() {
 	for _, m := range w.members {
-		w.nodes[m.Address].alive = true
+		n := w.nodes[m.Address]
+		n.alive, n.serves = true, n.self.primary
 	}
 	for range 3 {
 		for _, a := range w.members {
