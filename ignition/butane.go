@@ -29,8 +29,15 @@ type ignitionBlock struct {
 	} `yaml:"config"`
 }
 
+// resource is text, or where the machine fetches it from.
 type resource struct {
-	Inline string `yaml:"inline"`
+	Inline       string        `yaml:"inline,omitempty"`
+	Source       string        `yaml:"source,omitempty"`
+	Verification *verification `yaml:"verification,omitempty"`
+}
+
+type verification struct {
+	Hash string `yaml:"hash"`
 }
 
 type passwd struct {
@@ -62,7 +69,7 @@ type file struct {
 
 // newFile is a file that the config owns.
 func newFile(path string, m mode, content string) file {
-	return file{Path: path, Mode: m, Overwrite: true, Contents: resource{content}}
+	return file{Path: path, Mode: m, Overwrite: true, Contents: resource{Inline: content}}
 }
 
 type systemd struct {
@@ -71,8 +78,9 @@ type systemd struct {
 
 type unitFile struct {
 	Name     string `yaml:"name"`
-	Enabled  bool   `yaml:"enabled"`
-	Contents string `yaml:"contents"`
+	Enabled  bool   `yaml:"enabled,omitempty"`
+	Mask     bool   `yaml:"mask,omitempty"`
+	Contents string `yaml:"contents,omitempty"`
 }
 
 // mode is permission bits. YAML has them in octal: Butane takes a decimal 644 for a mistake.

@@ -3,7 +3,9 @@
 //
 // A machine gets three layers. Role is public and the same for all machines of a role, so that what makes a group
 // can be read, compared and put into a launch template. Secrets holds the same role's key files. Machine merges
-// the two and adds who this one machine is. Whatever runs on top of the nodes is not in it: it is deployed.
+// the two and adds who this one machine is; CloudMachine does that where the machine fetches its secrets itself, and
+// UserData makes it small enough for a cloud to hand over. Whatever runs on top of the nodes is not in it: it is
+// deployed.
 //
 // The package is pure: the same arguments give the same bytes.
 package ignition
@@ -19,13 +21,22 @@ import (
 	"devctl/units"
 )
 
-// RoleConfig is what the config of a role is made from. The order of Mains and SSHKeys does not matter.
+// RoleConfig is what the config of a role is made from. The order of what it lists does not matter.
 type RoleConfig struct {
 	Stack     string
 	Role      api.Role
-	Mains     []api.Peer // every main node
-	EtcdImage string     // container image reference; mains only
-	SSHKeys   []string   // authorized_keys lines of user core
+	Platform  api.Platform // empty for local
+	Mains     []api.Peer   // every main node; without addresses on DigitalOcean, where they are known only later
+	EtcdImage string       // container image reference; mains only
+	SSHKeys   []string     // authorized_keys lines of user core
+
+	// The rest is for clouds.
+
+	Images    []string   // references of the images in the bundle
+	Downloads []Download // what the machine fetches: at least api.CloudDaemon and api.ImageBundle
+	// Registry is the folder, as a URL without a slash at its end, in which a machine looks up what no config can say:
+	// see the names below. s3:// on AWS, https:// on DigitalOcean.
+	Registry string
 }
 
 // Rendered is one config in both of its forms.
@@ -64,7 +75,7 @@ func Role(c RoleConfig) (Rendered, error) {
 	if c.Role == api.RoleMain && c.EtcdImage == "" {
 		return Rendered{}, errors.New("render role main: no etcd image")
 	}
-	cluster, err := clusterEnv(c.Mains)
+	cluster, err := clusterEnv(c)
 	if err != nil {
 		return Rendered{}, fmt.Errorf("render role %s: %w", c.Role, err)
 	}
@@ -88,8 +99,13 @@ func Role(c RoleConfig) (Rendered, error) {
 		keys := slices.Sorted(slices.Values(c.SSHKeys))
 		out.Passwd = &passwd{Users: []user{{Name: "core", SSHAuthorizedKeys: slices.Compact(keys)}}}
 	}
-	for _, u := range units.Node(c.Role, units.NodeArgs{EtcdImage: c.EtcdImage}) {
+	for _, u := range units.Node(c.Role, units.NodeArgs{Platform: c.Platform, EtcdImage: c.EtcdImage, Images: c.Images}) {
 		out.Systemd.Units = append(out.Systemd.Units, unitFile{Name: u.Name, Enabled: true, Contents: u.Text})
+	}
+	if c.Platform.Cloud() {
+		if err := addCloud(&out, c); err != nil {
+			return Rendered{}, fmt.Errorf("render role %s: %w", c.Role, err)
+		}
 	}
 	return render(fmt.Sprintf("Every %s node of stack %s.", c.Role, c.Stack), out)
 }
@@ -152,9 +168,9 @@ func Machine(role, secrets []byte, id api.Identity, etcd string) ([]byte, error)
 		node += "DEVCTL_ETCD=" + etcd + "\n"
 	}
 	layers := &ignitionBlock{}
-	layers.Config.Merge = []resource{{string(role)}}
+	layers.Config.Merge = []resource{{Inline: string(role)}}
 	if len(secrets) > 0 {
-		layers.Config.Merge = append(layers.Config.Merge, resource{string(secrets)})
+		layers.Config.Merge = append(layers.Config.Merge, resource{Inline: string(secrets)})
 	}
 	out, err := render("Node "+id.Name, config{
 		Ignition: layers,
@@ -167,16 +183,27 @@ func Machine(role, secrets []byte, id api.Identity, etcd string) ([]byte, error)
 }
 
 // clusterEnv is the content of api.ClusterEnvFile.
-func clusterEnv(mains []api.Peer) (string, error) {
-	if len(mains) == 0 {
+func clusterEnv(c RoleConfig) (string, error) {
+	if len(c.Mains) == 0 {
 		return "", errors.New("no main node")
 	}
-	sorted := slices.SortedFunc(slices.Values(mains), func(a, b api.Peer) int { return cmp.Compare(a.Name, b.Name) })
-	list := make([]string, len(sorted))
-	for i, m := range sorted {
-		list[i] = m.Name + "=" + m.Address
+	sorted := slices.SortedFunc(slices.Values(c.Mains), func(a, b api.Peer) int { return cmp.Compare(a.Name, b.Name) })
+	var names, peers []string
+	for _, m := range sorted {
+		names = append(names, m.Name)
+		peers = append(peers, m.Name+"="+m.Address)
 	}
-	return env("DEVCTL_MAINS", strings.Join(list, ","))
+	mains := []string{"DEVCTL_MAINS", strings.Join(peers, ",")}
+	switch c.Platform {
+	case "", api.PlatformLocal:
+		return env(mains...)
+	case api.PlatformAWS:
+	case api.PlatformDigitalOcean:
+		mains = []string{"DEVCTL_MAIN_NAMES", strings.Join(names, ",")}
+	default:
+		return "", fmt.Errorf("platform %q is none of %s, %s, %s", c.Platform, api.PlatformLocal, api.PlatformAWS, api.PlatformDigitalOcean)
+	}
+	return env(append(mains, "DEVCTL_PLATFORM", string(c.Platform), "DEVCTL_REGISTRY", c.Registry)...)
 }
 
 // env writes an environment file from pairs of key and value. systemd, podman and shells read such a file each a
@@ -189,7 +216,7 @@ func env(pairs ...string) (string, error) {
 			return "", fmt.Errorf("%s is empty", key)
 		}
 		if i := strings.IndexFunc(value, func(r rune) bool { return !plain(r) }); i >= 0 {
-			return "", fmt.Errorf("%s=%q: only letters, digits and .,:=_- can be in it", key, value)
+			return "", fmt.Errorf("%s=%q: only letters, digits and .,:=_/- can be in it", key, value)
 		}
 		fmt.Fprintf(&b, "%s=%s\n", key, value)
 	}
@@ -198,5 +225,5 @@ func env(pairs ...string) (string, error) {
 
 // plain tells whether no reader of environment files treats the character as anything but itself.
 func plain(r rune) bool {
-	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune(".,:=_-", r)
+	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune(".,:=_/-", r)
 }

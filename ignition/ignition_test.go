@@ -376,7 +376,7 @@ func TestErrors(t *testing.T) {
 		`render role "router": must be one of [main worker data]`: role("router", func(*RoleConfig) {}),
 		"render role main: no etcd image":                         role(api.RoleMain, func(c *RoleConfig) { c.EtcdImage = "" }),
 		"render role data: no main node":                          role(api.RoleData, func(c *RoleConfig) { c.Mains = nil }),
-		`render role data: DEVCTL_MAINS="main-1=198.18.0.11\nX=1": only letters, digits and .,:=_- can be in it`: role(api.RoleData, func(c *RoleConfig) {
+		`render role data: DEVCTL_MAINS="main-1=198.18.0.11\nX=1": only letters, digits and .,:=_/- can be in it`: role(api.RoleData, func(c *RoleConfig) {
 			c.Mains = []api.Peer{{Name: "main-1", Address: "198.18.0.11\nX=1"}}
 		}),
 		"render secrets of role data: the authority's key is for mains, and only for them": func() error {
@@ -397,7 +397,7 @@ func TestErrors(t *testing.T) {
 		`render node main-1: etcd mode "maybe" does not go with role main`: machine(func(_ *api.Identity, etcd *string) { *etcd = "maybe" }),
 		`render node main-1: etcd mode "new" does not go with role data`:   machine(func(id *api.Identity, _ *string) { id.Role = api.RoleData }),
 		"render node main-1: DEVCTL_ZONE is empty":                         machine(func(id *api.Identity, _ *string) { id.Zone = "" }),
-		`render node main-1: DEVCTL_STACK="a b": only letters, digits and .,:=_- can be in it`: machine(func(id *api.Identity, _ *string) {
+		`render node main-1: DEVCTL_STACK="a b": only letters, digits and .,:=_/- can be in it`: machine(func(id *api.Identity, _ *string) {
 			id.Stack = "a b"
 		}),
 	} {

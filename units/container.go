@@ -72,6 +72,7 @@ func (c container) service() service {
 	start = append(start, c.args...)
 
 	return service{
+		wants:            []string{"network-online.target", setupUnit},
 		kind:             "notify",
 		notifyAccess:     "all", // conmon, or the workload in it
 		delegate:         true,

@@ -2,6 +2,7 @@ package units
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"devctl/internal/api"
@@ -9,7 +10,9 @@ import (
 
 // NodeArgs is what the units of a machine are made from.
 type NodeArgs struct {
-	EtcdImage string // container image reference; mains only
+	Platform  api.Platform // empty for local
+	EtcdImage string       // container image reference; mains only
+	Images    []string     // references of the images in api.ImageBundle; clouds only
 }
 
 // EtcdEnvFile holds the part of etcd's environment that is decided at every start by `devctld etcd-prepare`:
@@ -19,18 +22,23 @@ const EtcdEnvFile = "/run/devctl/etcd.env"
 
 // Node returns the units that come with a machine of the given role, in the order in which they start.
 func Node(role api.Role, a NodeArgs) []Unit {
-	if role != api.RoleMain {
-		return []Unit{setup(), agent()}
+	out := []Unit{a.setup()}
+	if a.Platform.Cloud() {
+		out = append(out, images(a.Images))
 	}
-	return []Unit{setup(), etcd(a.EtcdImage), controller(), agent()}
+	if role == api.RoleMain {
+		out = append(out, a.etcd(), a.controller())
+	}
+	return append(out, a.agent())
 }
 
 // setup runs once per boot, before everything else of devctl: it completes api.PlatformEnvFile and issues the
 // certificates of a main node.
-func setup() Unit {
-	s := daemon("setup")
+func (a NodeArgs) setup() Unit {
+	s := a.daemon("setup")
 	s.description = "Prepare this node for devctl"
 	s.documentation = "https://docs.podman.io/en/latest/markdown/podman-run.1.html"
+	s.wants = nil
 	s.kind = "oneshot"
 	s.remainAfterExit = true
 	s.restart = "on-failure" // systemd allows a oneshot no "always"
@@ -39,12 +47,34 @@ func setup() Unit {
 	s.environmentFiles = []string{api.NodeEnvFile, api.ClusterEnvFile} // it writes the platform's itself
 	s.directory = "devctl"
 	s.hardening = hardening([]string{api.NodePKIDir}, nil)
+	if a.Platform.Cloud() {
+		s.wants = []string{"network-online.target"} // it asks the cloud who the machine is
+	}
 	return s.unit(setupUnit)
 }
 
+// images puts the images of the bundle that Ignition has fetched into podman's store, if one of them is not there yet:
+// once in the life of a machine, unless somebody tidies podman's store up.
+func images(refs []string) Unit {
+	refs = slices.Sorted(slices.Values(refs))
+	script := fmt.Sprintf(`'for image; do %[1]s image exists "$$image" || `+
+		`{ %[1]s load --quiet --input=%[2]s && %[1]s image exists "$$image"; } || exit 1; done'`, podman, api.ImageBundle)
+	s := service{
+		description:     "Load the service images",
+		documentation:   "https://docs.podman.io/en/latest/markdown/podman-load.1.html",
+		before:          []string{"etcd.service", "devctl-agent.service"}, // the agent starts what else needs an image
+		kind:            "oneshot",
+		remainAfterExit: true,
+		restart:         "on-failure",
+		start:           append(command{"/usr/bin/sh", "-c", script, "sh"}, refs...),
+		stopTimeout:     "15",
+	}
+	return s.unit("devctl-images.service")
+}
+
 // agent runs on every node.
-func agent() Unit {
-	s := daemon("agent")
+func (a NodeArgs) agent() Unit {
+	s := a.daemon("agent")
 	s.description = "devctl node agent"
 	s.documentation = "https://www.freedesktop.org/software/systemd/man/latest/org.freedesktop.systemd1.html"
 	// It is idle nearly always: collect garbage early rather than hold memory that services could use.
@@ -59,8 +89,8 @@ func agent() Unit {
 }
 
 // controller runs on mains; one of them leads.
-func controller() Unit {
-	s := daemon("controller")
+func (a NodeArgs) controller() Unit {
+	s := a.daemon("controller")
 	s.description = "devctl controller"
 	s.documentation = "https://etcd.io/docs/v3.7/dev-guide/api_concurrency_reference_v3/"
 	// Not After=etcd.service: without a quorum it still serves, and says that there is none.
@@ -68,12 +98,21 @@ func controller() Unit {
 	return s.unit("devctl-controller.service")
 }
 
+// program is where devctld is.
+func program(p api.Platform) string {
+	if p.Cloud() {
+		return api.CloudDaemon
+	}
+	return api.Daemon
+}
+
 // daemon is the service that runs one subcommand of devctld.
-func daemon(subcommand string) service {
+func (a NodeArgs) daemon(subcommand string) service {
 	return service{
+		wants:            []string{"network-online.target", setupUnit},
 		kind:             "notify",
 		environmentFiles: []string{api.NodeEnvFile, api.ClusterEnvFile, api.PlatformEnvFile},
-		start:            command{api.Daemon, subcommand},
+		start:            command{program(a.Platform), subcommand},
 		restart:          "always",
 		startTimeout:     "infinity", // READY=1 may have to wait for a quorum
 		stopTimeout:      "15",
@@ -110,12 +149,12 @@ func hardening(writable, capabilities []string) []setting {
 //
 // The flags are those of etcd 3.7. The static ones are here, those that depend on the state of the cluster in
 // EtcdEnvFile.
-func etcd(image string) Unit {
+func (a NodeArgs) etcd() Unit {
 	const address, loopback = "https://${DEVCTL_ADDRESS}", "https://127.0.0.1"
 	client, peer := fmt.Sprintf(":%d", api.EtcdClientPort), fmt.Sprintf(":%d", api.EtcdPeerPort)
 	ca, cert, key := api.PKIDir+"/ca.crt", api.NodePKIDir+"/etcd.crt", api.NodePKIDir+"/etcd.key"
 	s := container{
-		image:      image,
+		image:      a.EtcdImage,
 		entrypoint: "/usr/local/bin/etcd",
 		args: []string{
 			"--name=${DEVCTL_NODE}",
@@ -147,7 +186,7 @@ func etcd(image string) Unit {
 	s.description = "etcd member"
 	s.documentation = "https://etcd.io/docs/v3.7/op-guide/configuration/"
 	s.environmentFiles = []string{api.NodeEnvFile, api.ClusterEnvFile, api.PlatformEnvFile}
-	s.startPre = command{api.Daemon, "etcd-prepare"}
+	s.startPre = command{program(a.Platform), "etcd-prepare"}
 	s.startTimeout = "infinity" // finding a quorum takes as long as it takes
 	return s.unit("etcd.service")
 }

@@ -24,8 +24,9 @@ type Unit struct {
 type service struct {
 	description   string
 	documentation string   // where to read about what runs in it
+	wants         []string // units that it starts after, and that are started with it
+	after         []string // units that it starts after, if they are started
 	before        []string // units that start after it
-	after         []string // units that it starts after, besides the network and devctl-setup
 
 	kind             string   // Type=
 	notifyAccess     string   // who may say READY=1
@@ -72,22 +73,18 @@ func (c command) String() string {
 	return b.String()
 }
 
-// setupUnit is what every other unit waits for.
+// setupUnit is what nearly every other unit waits for.
 const setupUnit = "devctl-setup.service"
 
 // unit writes the service as a unit file with the given name.
 func (s service) unit(name string) Unit {
-	var wants []string
-	if name != setupUnit {
-		wants = []string{"network-online.target", setupUnit}
-	}
-	after := slices.Concat(wants, s.after)
+	after := slices.Concat(s.wants, s.after)
 	head := []setting{
 		{"Description", s.description},
 		{"Documentation", s.documentation},
 		// Wants, not Requires: systemd 252 does not retry a unit whose requirement failed once. A unit that
 		// starts too early finds no environment file and is restarted until there is one.
-		{"Wants", strings.Join(wants, " ")},
+		{"Wants", strings.Join(s.wants, " ")},
 		{"After", strings.Join(after, " ")},
 		{"Before", strings.Join(s.before, " ")},
 		// Never give up: the default stops after 5 starts in 10 s, and nobody is there to start the unit again.

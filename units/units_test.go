@@ -3,6 +3,7 @@ package units
 import (
 	"bytes"
 	"flag"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,7 +27,12 @@ func rendered() map[string]Unit {
 		}
 	}
 	for _, role := range api.Roles() {
-		add(string(role), Node(role, NodeArgs{EtcdImage: "localhost/devctl/etcd:0123456789ab"})...)
+		local := NodeArgs{EtcdImage: "localhost/devctl/etcd:0123456789ab"}
+		add(string(role), Node(role, local)...)
+		cloud := local
+		cloud.Platform = api.PlatformAWS
+		cloud.Images = []string{"localhost/devctl/redis:0123456789ab", "localhost/devctl/etcd:0123456789ab"}
+		add(filepath.Join("cloud", string(role)), Node(role, cloud)...)
 	}
 	add("services",
 		Redis(1, "localhost/devctl/redis:0123456789ab"),
@@ -52,15 +58,15 @@ func TestGolden(t *testing.T) {
 			t.Errorf("%s differs from its golden file (-want +got):\n%s", name, diff)
 		}
 	}
-	files, err := filepath.Glob("testdata/*/*")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, file := range files {
+	err := filepath.WalkDir("testdata", func(file string, entry fs.DirEntry, err error) error {
 		name, _ := filepath.Rel("testdata", file)
-		if _, ok := all[name]; !ok {
+		if _, ok := all[name]; err == nil && !entry.IsDir() && !ok {
 			t.Errorf("%s is the golden file of no unit: remove it", file)
 		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -110,7 +116,7 @@ func TestVerifyFindsMistakes(t *testing.T) {
 func verify(t *testing.T, u Unit) string {
 	t.Helper()
 	root := t.TempDir()
-	for _, program := range []string{podman, api.Daemon} {
+	for _, program := range []string{podman, api.Daemon, api.CloudDaemon, "/usr/bin/sh"} {
 		file := filepath.Join(root, program)
 		write(t, file, "#!/bin/sh\n")
 		if err := os.Chmod(file, 0o755); err != nil {
@@ -152,7 +158,7 @@ func TestEveryUnitIsDocumentedAndComesBack(t *testing.T) {
 		if keys["Unit.StartLimitIntervalSec"] != "0" {
 			t.Errorf("%s: systemd would give up starting it", name)
 		}
-		if strings.Contains(keys["Service.ExecStart"], "podman") && !strings.Contains(keys["Service.ExecStart"], "--pull=never") {
+		if strings.Contains(keys["Service.ExecStart"], "podman run") && !strings.Contains(keys["Service.ExecStart"], "--pull=never") {
 			t.Errorf("%s: its start would depend on a registry", name)
 		}
 	}
@@ -178,10 +184,64 @@ func TestRedisShards(t *testing.T) {
 // TestEtcdSeesOnlyItsKeys: a hole in etcd must not give away the authority or the controller's rights.
 func TestEtcdSeesOnlyItsKeys(t *testing.T) {
 	t.Parallel()
-	text := etcd("localhost/devctl/etcd:x").Text
+	text := NodeArgs{EtcdImage: "localhost/devctl/etcd:x"}.etcd().Text
 	for _, secret := range []string{"ca.key", "controller.", "node.key", "=" + api.PKIDir + ":", "=" + api.NodePKIDir + ":"} {
 		if strings.Contains(text, secret) {
 			t.Errorf("etcd's unit names %q", secret)
+		}
+	}
+}
+
+// TestImagesAreLoadedOnce runs the script of the unit with a podman that has a folder for its store.
+func TestImagesAreLoadedOnce(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	fake := filepath.Join(dir, "podman")
+	write(t, fake, `#!/bin/sh
+echo "$*" >>`+dir+`/calls
+case $1 in
+image) test -e "`+dir+`/store/$(basename "$3")" ;;
+load) mkdir -p `+dir+`/store && cp `+dir+`/bundle/* `+dir+`/store/ ;;
+esac
+`)
+	if err := os.Chmod(fake, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	options, err := unit.DeserializeOptions(strings.NewReader(images([]string{"localhost/b:2", "localhost/a:1"}).Text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var script string
+	for _, o := range options {
+		if o.Name == "ExecStart" {
+			script = strings.NewReplacer(podman, fake, "$$", "$", "\\\n", "").Replace(o.Value)
+		}
+	}
+	run := func() (string, error) {
+		write(t, filepath.Join(dir, "calls"), "")
+		err := exec.Command("/bin/sh", "-c", script).Run()
+		calls, readErr := os.ReadFile(filepath.Join(dir, "calls"))
+		if readErr != nil {
+			t.Fatal(readErr)
+		}
+		return string(calls), err
+	}
+	write(t, filepath.Join(dir, "bundle", "a:1"), "")
+	if calls, err := run(); err == nil {
+		t.Errorf("a bundle without an image that units need is no failure:\n%s", calls)
+	}
+	write(t, filepath.Join(dir, "bundle", "b:2"), "")
+	const load = "load --quiet --input=/var/lib/devctl/images.tar\n"
+	for _, want := range []string{
+		"image exists localhost/a:1\nimage exists localhost/b:2\n" + load + "image exists localhost/b:2\n",
+		"image exists localhost/a:1\nimage exists localhost/b:2\n",
+	} {
+		calls, err := run()
+		if err != nil {
+			t.Error(err)
+		}
+		if diff := cmp.Diff(want, calls); diff != "" {
+			t.Errorf("podman is called (-want +got):\n%s", diff)
 		}
 	}
 }

@@ -10,7 +10,8 @@ const (
 	// Written by Ignition.
 	ClusterEnvFile = "/etc/devctl/cluster.env"
 	// PlatformEnvFile is written at every boot, before any unit of ours: DEVCTL_INSTANCE_ID by the platform,
-	// PODMAN_CGROUPS (split on cgroup v2, disabled on v1) by `devctld setup`.
+	// PODMAN_CGROUPS (split on cgroup v2, disabled on v1) by `devctld setup`, which on clouds adds what only the
+	// machine itself can find out: of the identity, the mains and DEVCTL_ETCD what Ignition could not say.
 	PlatformEnvFile = "/run/devctl/platform.env"
 
 	// PKIDir holds, from Ignition: ca.crt, bootstrap.crt and bootstrap.key (role certificate), and on mains ca.key.
@@ -28,6 +29,23 @@ const (
 	// HAProxySocket is HAProxy's runtime API on workers.
 	HAProxySocket = "/run/devctl/haproxy/admin.sock"
 
-	// Daemon is where devctld is on every node.
+	// Daemon is where devctld is on every local node.
 	Daemon = "/usr/local/lib/devctl/devctld"
+	// CloudDaemon is where Ignition puts devctld on clouds: in a folder whose files SELinux lets systemd start.
+	CloudDaemon = "/usr/local/bin/devctld"
+	// ImageBundle is where Ignition puts the service images on clouds: one archive of `podman save`.
+	ImageBundle = "/var/lib/devctl/images.tar"
+)
+
+// Objects in the registry of a stack on a cloud, where machines find what their configuration cannot say.
+const (
+	// RegistryMains is an environment file with DEVCTL_MAINS=main-1=10.20.0.3,… It is there where addresses are known
+	// only after the machines have been made, and only as a whole: with every main node.
+	RegistryMains = "mains.env"
+	// RegistryFounders is an environment file with DEVCTL_FOUNDERS=ID,ID,…: the IDs of the machines of the stack's
+	// first main nodes. Written once, for as long as the stack lives: a machine that came later is not in it.
+	RegistryFounders = "founders.env"
+	// RegistryFounding is the folder in which main nodes, where machines are not made one by one, write themselves
+	// what RegistryFounders says elsewhere. Nothing in it is ever written twice.
+	RegistryFounding = "founding"
 )

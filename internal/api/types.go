@@ -19,6 +19,19 @@ const (
 // Roles lists every role in the order in which nodes are brought up.
 func Roles() []Role { return []Role{RoleMain, RoleWorker, RoleData} }
 
+// Platform is where machines run, and so how they get what is not in their configuration.
+type Platform string
+
+// The platforms. A stack's spec calls them the same.
+const (
+	PlatformLocal        Platform = "local"
+	PlatformAWS          Platform = "aws"
+	PlatformDigitalOcean Platform = "digitalocean"
+)
+
+// Cloud tells whether the machines are Fedora CoreOS at a cloud provider's.
+func (p Platform) Cloud() bool { return p == PlatformAWS || p == PlatformDigitalOcean }
+
 // Ports that are the same on every stack.
 const (
 	EtcdClientPort = 2379
