@@ -157,7 +157,13 @@ func parse(config []byte) (types.Config, error) {
 // MainsEnv is the content of the object api.RegistryMains.
 func MainsEnv(mains []api.Peer) (string, error) { return clusterEnv(RoleConfig{Mains: mains}) }
 
-// FoundersEnv is the content of the object api.RegistryFounders, from the IDs of the first main nodes' machines.
-func FoundersEnv(ids []string) (string, error) {
-	return env("DEVCTL_FOUNDERS", strings.Join(slices.Sorted(slices.Values(ids)), ","))
+// FoundersEnv is the content of the object api.RegistryFounders: the IDs of the first main nodes' machines, and who the main
+// nodes were then. A machine founds only a cluster of exactly these.
+func FoundersEnv(mains []api.Peer, ids []string) (string, error) {
+	founders, err := env("DEVCTL_FOUNDERS", strings.Join(slices.Sorted(slices.Values(ids)), ","))
+	if err != nil {
+		return "", err
+	}
+	text, err := MainsEnv(mains)
+	return text + founders, err
 }
