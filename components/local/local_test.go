@@ -44,7 +44,7 @@ func TestRegistersWhatTheProviderTakes(t *testing.T) {
 	}
 	err := pulumi.RunErr(func(ctx *pulumi.Context) error {
 		cloud := New(set)
-		network, err := cloud.Network(ctx, components.NetworkArgs{Stack: "alpha", CIDR: "198.18.0.0/24", Zones: []string{"a", "b"}})
+		network, err := cloud.Network(ctx, components.NetworkArgs{Stack: "alpha", CIDR: "198.18.0.0/24", Zones: []components.Zone{{Name: "a"}, {Name: "b"}}})
 		if err != nil {
 			return err
 		}
