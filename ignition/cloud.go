@@ -24,7 +24,7 @@ type Source struct {
 type Download struct {
 	Path   string
 	Mode   uint32 // permission bits
-	Source Source // with its SHA256
+	Source Source // with its SHA256, but for api.ImageBundle
 }
 
 // resource checks the source. Compression is not for it: Ignition refuses s3:// with it, at boot and not before.
@@ -60,7 +60,8 @@ func addCloud(out *config, c RoleConfig) error {
 		if err != nil {
 			return fmt.Errorf("download %s: %w", d.Path, err)
 		}
-		if contents.Verification == nil {
+		// Of images only the sources are known beforehand, and in the name: built twice they are not the same bytes.
+		if contents.Verification == nil && d.Path != api.ImageBundle {
 			return fmt.Errorf("download %s: no SHA-256", d.Path)
 		}
 		out.Storage.Files = append(out.Storage.Files, file{Path: d.Path, Mode: mode(d.Mode), Overwrite: true, Contents: contents})
