@@ -21,11 +21,12 @@ import (
 
 // Paths of the controller's API.
 const (
-	PathJoin       = "/v1/join"       // POST JoinRequest → JoinResponse
-	PathDeployment = "/v1/deployment" // PUT DeployRequest → DeployResponse
-	PathStatus     = "/v1/status"     // GET → Status
-	PathEvents     = "/v1/events"     // GET ?after=SEQ → Event lines, for as long as the client stays
-	PathHealth     = "/v1/healthz"    // GET → Health
+	PathJoin        = "/v1/join"        // POST JoinRequest → JoinResponse
+	PathDeployment  = "/v1/deployment"  // PUT DeployRequest → DeployResponse
+	PathAssignments = "/v1/assignments" // GET → Assigned
+	PathStatus      = "/v1/status"      // GET → Status
+	PathEvents      = "/v1/events"      // GET ?after=SEQ → Event lines, for as long as the client stays
+	PathHealth      = "/v1/healthz"     // GET → Health
 )
 
 // VersionHeader carries the version of devctl on every request and every response.
@@ -126,6 +127,13 @@ func (c *Client) Deploy(ctx context.Context, req DeployRequest) (DeployResponse,
 	var out DeployResponse
 	err := c.call(ctx, http.MethodPut, PathDeployment, req, &out)
 	return out, wrap("deploy", err)
+}
+
+// Assignments asks what the nodes have to run now.
+func (c *Client) Assignments(ctx context.Context) (Assigned, error) {
+	var out Assigned
+	err := c.call(ctx, http.MethodGet, PathAssignments, nil, &out)
+	return out, wrap("get assignments", err)
 }
 
 // Status asks how the stack is.
