@@ -83,7 +83,7 @@ type NodeGroupArgs struct {
 	Artifacts   Artifacts
 	Endpoint    Endpoint // the balancers' group moves it
 	// Config is the role's Ignition config, without any secret. Changing it replaces the machines.
-	Config pulumi.StringOutput
+	Config string
 	// Secrets is an Ignition config with the role's secret files. It never is in user data, logs or previews.
 	Secrets pulumi.StringOutput
 	// DependsOn is what has to outlive the machines, though they are not made from it.

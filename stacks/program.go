@@ -24,7 +24,7 @@ func Program(s *Spec, cloud components.Cloud, etcdImage string, made func(*Outpu
 		secrets := pulumi.StringMap{}
 		var passwords []pulumi.Resource
 		for _, name := range secretNames() {
-			password, err := components.NewPassword(ctx, name)
+			password, err := components.NewPassword(ctx, name, imported(ctx, name))
 			if err != nil {
 				return err
 			}
@@ -83,7 +83,7 @@ func nodeGroup(ctx *pulumi.Context, s *Spec, cloud components.Cloud, authority *
 	if role == api.RoleWorker && s.cloud() {
 		args.Elastic = &components.Elastic{Min: s.Nodes.Worker.Min, Max: s.Nodes.Worker.Max}
 	}
-	args.Config = pulumi.String(config.Ignition).ToStringOutput()
+	args.Config = string(config.Ignition)
 	args.Secrets = pulumi.ToSecret(secrets).(pulumi.StringOutput)
 	return cloud.NodeGroup(ctx, args)
 }

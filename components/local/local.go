@@ -87,7 +87,7 @@ func (c *Cloud) NodeGroup(ctx *pulumi.Context, args components.NodeGroupArgs) (c
 		"network": args.Network.ID,
 		"image":   args.Artifacts.NodeImage,
 		"store":   args.Artifacts.Store,
-		"config":  args.Config,
+		"config":  pulumi.String(args.Config),
 		"secrets": pulumi.ToSecret(args.Secrets),
 		"units":   pulumi.ToStringArray(bootUnits(args.Role)),
 	}, &g, pulumi.DependsOn(args.DependsOn))

@@ -55,7 +55,7 @@ func TestRegistersWhatTheProviderTakes(t *testing.T) {
 		_, err = cloud.NodeGroup(ctx, components.NodeGroupArgs{
 			Stack: "alpha", Role: api.RoleMain, Network: network, Artifacts: artifacts,
 			Nodes:   []api.Identity{{Stack: "alpha", Name: "main-1", Role: api.RoleMain, Zone: "a", Address: "198.18.0.11"}},
-			Config:  pulumi.String("public").ToStringOutput(),
+			Config:  "public",
 			Secrets: pulumi.String("secret").ToStringOutput(),
 		})
 		return err
