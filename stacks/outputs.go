@@ -22,6 +22,9 @@ type Outputs struct {
 	StatsURL    string            `json:"statsUrl"`
 	// EndpointID is what balancers name to the cloud when they take the endpoint's address: see components.Endpoint.
 	EndpointID string `json:"endpointID,omitempty"`
+	// Configs are the hashes of the Ignition configs that machines are made from, by role: what a machine reports that
+	// was made from the newest one. Empty on a stack that an older devctl brought up.
+	Configs map[api.Role]string `json:"configs,omitempty"`
 	// Images are what the cloud answered when it was asked for the machines' image, by the question.
 	Images map[string]string `json:"images,omitempty"`
 }
@@ -40,6 +43,7 @@ type exported struct {
 	artifacts components.Artifacts
 	endpoint  components.Endpoint
 	mains     components.NodeGroup
+	configs   pulumi.StringMap // by role
 }
 
 // export names every output once; its keys are the JSON names of Outputs. made, unless nil, gets the outputs as soon as
@@ -62,6 +66,7 @@ func export(ctx *pulumi.Context, s *Spec, from exported, made func(*Outputs)) {
 			"username": pulumi.String(api.RedisUserApp),
 		},
 		"statsUrl": pulumi.Sprintf("http://%s:%d/stats", endpoint.Address, s.Endpoint.StatsPort),
+		"configs":  from.configs,
 	}
 	if s.cloud() {
 		outputs["endpointID"] = endpoint.ID

@@ -45,25 +45,26 @@ func Program(s *Spec, cloud components.Cloud, etcdImage string, made func(*Outpu
 		}
 		// A destroy that fails half-way must not forget passwords that machines still use.
 		group := components.NodeGroupArgs{Stack: s.Stack, Network: network, Artifacts: artifacts, Endpoint: endpoint, DependsOn: passwords}
-		groups := map[api.Role]components.NodeGroup{}
+		groups, configs := map[api.Role]components.NodeGroup{}, pulumi.StringMap{}
 		for _, role := range api.Roles() {
-			if groups[role], err = nodeGroup(ctx, s, cloud, authority, etcdImage, role, group); err != nil {
+			config, err := ignition.Role(s.RoleConfig(role, etcdImage, cloud.Boot()))
+			if err == nil {
+				groups[role], err = nodeGroup(ctx, s, cloud, authority, role, config, group)
+			}
+			if err != nil {
 				return fmt.Errorf("%s nodes of stack %q: %w", role, s.Stack, err)
 			}
+			configs[string(role)] = pulumi.String(config.Hash)
 		}
-		export(ctx, s, exported{authority, secrets, artifacts, endpoint, groups[api.RoleMain]}, made)
+		export(ctx, s, exported{authority, secrets, artifacts, endpoint, groups[api.RoleMain], configs}, made)
 		return nil
 	}
 }
 
 // nodeGroup registers the machines of one role, with the arguments that all groups share. The groups do not depend on
 // one another: workers and data nodes boot while the mains form their quorum, and join when it answers.
-func nodeGroup(ctx *pulumi.Context, s *Spec, cloud components.Cloud, authority *components.Authority, etcdImage string,
-	role api.Role, args components.NodeGroupArgs) (components.NodeGroup, error) {
-	config, err := ignition.Role(s.RoleConfig(role, etcdImage, cloud.Boot()))
-	if err != nil {
-		return components.NodeGroup{}, err
-	}
+func nodeGroup(ctx *pulumi.Context, s *Spec, cloud components.Cloud, authority *components.Authority,
+	role api.Role, config ignition.Rendered, args components.NodeGroupArgs) (components.NodeGroup, error) {
 	cert, key := authority.Bootstrap(role)
 	caKey := pulumi.String("").ToStringOutput()
 	if role == api.RoleMain {
