@@ -368,7 +368,7 @@ func TestUserDataFits(t *testing.T) {
 		if role != api.RoleWorker {
 			id.Name = string(role) + "-999"
 		}
-		data, err := cloud.pointer(string(config.Ignition), folderConfig+"/"+string(role)+"-"+sha+".ign", cloud.signed(folderSecrets+"/"+string(role)+".ign", "AKIAIOSFODNN7EXAMPLE", signer), id)
+		data, err := cloud.pointer(string(config.Ignition), cloud.signed(folderSecrets+"/"+string(role)+".ign", "AKIAIOSFODNN7EXAMPLE", signer), id)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -19,12 +19,12 @@ import (
 // There are no volumes. What Redis keeps is on the droplet's own disk and in the other members of its shards, where a new
 // machine gets it from; a volume would be a slower copy that outlives the machine, of data that is older than theirs.
 func (c *Cloud) NodeGroup(ctx *pulumi.Context, args components.NodeGroupArgs) (components.NodeGroup, error) {
-	ready, config, secrets, err := c.fetched(ctx, args)
+	ready, secrets, err := c.fetched(ctx, args)
 	if err != nil {
 		return components.NodeGroup{}, err
 	}
 	m := machines{
-		NodeGroupArgs: args, config: config, secrets: secrets,
+		NodeGroupArgs: args, secrets: secrets,
 		after: pulumi.DependsOn(append(append(ready, c.ready...), args.DependsOn...)),
 	}
 	if args.Elastic != nil {
@@ -36,29 +36,26 @@ func (c *Cloud) NodeGroup(ctx *pulumi.Context, args components.NodeGroupArgs) (c
 // machines are what all machines of a group are made from.
 type machines struct {
 	components.NodeGroupArgs
-	config  pulumi.StringOutput // key of the role's config in the bucket
 	secrets pulumi.StringOutput // signed URL of the role's key files
 	after   pulumi.ResourceOption
 }
 
 // userData is what a machine boots with. It is a secret because of the URL of the secrets.
 func (c *Cloud) userData(m machines, id api.Identity) pulumi.StringOutput {
-	data := pulumi.All(m.Config, m.config, m.secrets).ApplyT(func(v []any) (string, error) {
-		return c.pointer(v[0].(string), v[1].(string), v[2].(string), id)
-	}).(pulumi.StringOutput)
+	data := m.secrets.ApplyT(func(secrets string) (string, error) { return c.pointer(m.Config, secrets, id) })
 	return pulumi.ToSecret(data).(pulumi.StringOutput)
 }
 
-// pointer says who a machine is, and where in the bucket the rest is.
-func (c *Cloud) pointer(config, configKey, secrets string, id api.Identity) (string, error) {
-	role := ignition.Source{URL: c.url(configKey), SHA256: sum(config)}
+// pointer says who a machine is, and where the rest is: its role's config in the bucket, its key files at a URL.
+func (c *Cloud) pointer(config, secrets string, id api.Identity) (string, error) {
+	role := ignition.Source{URL: c.url(configKey(id.Role, config)), SHA256: sum(config)}
 	text, err := ignition.CloudPointer(role, ignition.Source{URL: secrets}, id)
 	return string(text), err
 }
 
-// made are a droplet's properties that a change of replaces it. The provider would change the size in place: it turns the
+// madeFrom are the properties of a droplet that a change of replaces it. The provider would change the size in place: it turns the
 // droplet off for that, and all of a role at once. As a replacement it has to be allowed by name, one after the other.
-var made = []string{"image", "size", "userData", "sshKeys"}
+var madeFrom = []string{"image", "size", "userData", "sshKeys"}
 
 func (c *Cloud) droplets(ctx *pulumi.Context, m machines) (components.NodeGroup, error) {
 	var group components.NodeGroup
@@ -71,7 +68,7 @@ func (c *Cloud) droplets(ctx *pulumi.Context, m machines) (components.NodeGroup,
 			pulumi.DeleteBeforeReplace(true), // two machines that say they are main-1 would be one too many
 		}
 		if c.options.Keep != nil && c.options.Keep(node.Name) {
-			opts = append(opts, pulumi.IgnoreChanges(made))
+			opts = append(opts, pulumi.IgnoreChanges(madeFrom))
 		}
 		droplet, err := do.NewDroplet(ctx, node.Name, &do.DropletArgs{
 			Name:         pulumi.String(components.Name(m.Stack, node.Name)),

@@ -123,21 +123,23 @@ func (c *Cloud) image(ctx *pulumi.Context, stack string) (pulumi.StringOutput, e
 	return pulumi.Sprintf("%d", image.ImageId), nil
 }
 
+// configKey is where a role's config is in the bucket.
+func configKey(role api.Role, config string) string {
+	return folderConfig + "/" + string(role) + "-" + sum(config) + ".ign"
+}
+
 // fetched registers what machines of a role fetch: the config, in the clear, so that a preview can show what changes in
-// it, and the key files. It returns the key of the one and a signed URL of the other.
-func (c *Cloud) fetched(ctx *pulumi.Context, args components.NodeGroupArgs) (ready []pulumi.Resource, config, secrets pulumi.StringOutput, err error) {
+// it, and the key files, of which it returns a signed URL.
+func (c *Cloud) fetched(ctx *pulumi.Context, args components.NodeGroupArgs) (ready []pulumi.Resource, secrets pulumi.StringOutput, err error) {
 	role := string(args.Role)
-	config = pulumi.String(args.Config).ToStringOutput().ApplyT(func(text string) string {
-		return folderConfig + "/" + role + "-" + sum(text) + ".ign"
-	}).(pulumi.StringOutput)
 	public, err := c.object(ctx, role+"-config", do.SpacesBucketObjectArgs{
-		Key:          config,
+		Key:          pulumi.String(configKey(args.Role, args.Config)),
 		Content:      pulumi.String(args.Config),
 		ContentType:  pulumi.String(typeIgnition),
 		CacheControl: pulumi.String(neverChanges),
 	})
 	if err != nil {
-		return nil, config, secrets, err
+		return nil, secrets, err
 	}
 	key := folderSecrets + "/" + role + ".ign"
 	secret, err := c.object(ctx, role+"-secrets", do.SpacesBucketObjectArgs{
@@ -148,12 +150,12 @@ func (c *Cloud) fetched(ctx *pulumi.Context, args components.NodeGroupArgs) (rea
 		CacheControl: pulumi.String(alwaysAskAgain),
 	})
 	if err != nil {
-		return nil, config, secrets, err
+		return nil, secrets, err
 	}
 	signed := pulumi.All(c.reader.AccessKey, c.reader.SecretKey).ApplyT(func(v []any) string {
 		return c.signed(key, v[0].(string), v[1].(string))
 	})
-	return []pulumi.Resource{public, secret}, config, pulumi.ToSecret(signed).(pulumi.StringOutput), nil
+	return []pulumi.Resource{public, secret}, pulumi.ToSecret(signed).(pulumi.StringOutput), nil
 }
 
 // sum is a SHA-256 in hex.
