@@ -147,7 +147,11 @@ func (s *Stack) workspace(ctx context.Context, create bool) (*auto.Stack, error)
 	if err := s.checkSecretsProvider(); err != nil {
 		return nil, err
 	}
-	stack, err := auto.UpsertStack(ctx, s.options.Stack, w)
+	enter := auto.NewStack
+	if s.Exists() {
+		enter = auto.SelectStack
+	}
+	stack, err := enter(ctx, s.options.Stack, w)
 	if err != nil {
 		return nil, fmt.Errorf("open stack %q: %w", s.options.Stack, plain(err))
 	}
