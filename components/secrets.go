@@ -38,17 +38,20 @@ func (a *Authority) Bootstrap(role api.Role) (cert, key pulumi.StringOutput) {
 	return a.BootstrapCerts.MapIndex(pulumi.String(role)), a.BootstrapKeys.MapIndex(pulumi.String(role))
 }
 
-// Password is a random password.
+// Password is a password: random, or one that was given.
 type Password struct {
 	pulumi.CustomResourceState
 
 	Result pulumi.StringOutput `pulumi:"result"` // a Pulumi secret
 }
 
-// NewPassword makes a password once and keeps it in the stack's state.
-func NewPassword(ctx *pulumi.Context, name string) (*Password, error) {
+// NewPassword makes a password once and keeps it in the stack's state. Given, unless nil, is the password that is wanted.
+func NewPassword(ctx *pulumi.Context, name string, given pulumi.StringInput) (*Password, error) {
 	var p Password
 	args := pulumi.Map{"length": pulumi.Int(32)}
+	if given != nil {
+		args["value"] = pulumi.ToSecret(given)
+	}
 	err := ctx.RegisterResource("devctl:pki:Password", name, args, &p, pulumi.AdditionalSecretOutputs([]string{"result"}))
 	if err != nil {
 		return nil, fmt.Errorf("register password %q: %w", name, err)

@@ -121,8 +121,11 @@ func render(comment string, c config) (Rendered, error) {
 	return Rendered{Butane: text.Bytes(), Ignition: ignition, Hash: Hash(ignition)}, nil
 }
 
+// hashLength is how many hex digits of a SHA-256 tell one config from another.
+const hashLength = 12
+
 // Hash is what tells one Ignition config from another: 12 hex digits of its SHA-256.
 func Hash(ignition []byte) string {
 	sum := sha256.Sum256(ignition)
-	return hex.EncodeToString(sum[:])[:12]
+	return hex.EncodeToString(sum[:])[:hashLength]
 }

@@ -24,7 +24,7 @@ type Source struct {
 type Download struct {
 	Path   string
 	Mode   uint32 // permission bits
-	Source Source // with its SHA256
+	Source Source // with its SHA256, but for api.ImageBundle
 }
 
 // resource checks the source. Compression is not for it: Ignition refuses s3:// with it, at boot and not before.
@@ -60,7 +60,8 @@ func addCloud(out *config, c RoleConfig) error {
 		if err != nil {
 			return fmt.Errorf("download %s: %w", d.Path, err)
 		}
-		if contents.Verification == nil {
+		// Of images only the sources are known beforehand, and in the name: built twice they are not the same bytes.
+		if contents.Verification == nil && d.Path != api.ImageBundle {
 			return fmt.Errorf("download %s: no SHA-256", d.Path)
 		}
 		out.Storage.Files = append(out.Storage.Files, file{Path: d.Path, Mode: mode(d.Mode), Overwrite: true, Contents: contents})
@@ -83,10 +84,37 @@ func addCloud(out *config, c RoleConfig) error {
 //
 // It is one flat config: nested ones would be encoded twice, and a machine has little room.
 func CloudMachine(role []byte, secrets Source, id api.Identity) ([]byte, error) {
+	own, err := cloudOwn(Hash(role), id, secrets)
+	if err != nil {
+		return nil, err
+	}
+	below, err := parse(role)
+	if err != nil {
+		return nil, fmt.Errorf("render role %s: %w", id.Role, err)
+	}
+	above, err := parse(own)
+	if err != nil {
+		return nil, fmt.Errorf("render role %s: %w", id.Role, err)
+	}
+	return json.Marshal(v33.Merge(below, above))
+}
+
+// CloudPointer is CloudMachine for machines that fetch their role's config as well: where user data has to be kept secret
+// for the sake of the secrets' URL, the config can so be read by itself. The source needs the SHA-256 of the config.
+func CloudPointer(role, secrets Source, id api.Identity) ([]byte, error) {
+	if role.SHA256 == "" {
+		return nil, fmt.Errorf("render role %s: its config at %s has no SHA-256", id.Role, role.URL)
+	}
+	return cloudOwn(role.SHA256[:min(hashLength, len(role.SHA256))], id, role, secrets)
+}
+
+// cloudOwn renders what the machines of one slot, or of an elastic group, do not share with their role: who they are, and
+// the layers that they fetch.
+func cloudOwn(hash string, id api.Identity, layers ...Source) ([]byte, error) {
 	fail := func(err error) ([]byte, error) {
 		return nil, fmt.Errorf("render %s of role %s: %w", cmp.Or(id.Name, "any node"), id.Role, err)
 	}
-	pairs := []string{"DEVCTL_STACK", id.Stack, "DEVCTL_ROLE", string(id.Role), "DEVCTL_CONFIG", Hash(role)}
+	pairs := []string{"DEVCTL_STACK", id.Stack, "DEVCTL_ROLE", string(id.Role), "DEVCTL_CONFIG", hash}
 	if id.Name != "" || id.Role != api.RoleWorker {
 		pairs = append(pairs, "DEVCTL_NODE", id.Name)
 	}
@@ -100,29 +128,19 @@ func CloudMachine(role []byte, secrets Source, id api.Identity) ([]byte, error) 
 	if err != nil {
 		return fail(err)
 	}
-	fetched, err := secrets.resource()
+	block := &ignitionBlock{}
+	for _, layer := range layers {
+		fetched, err := layer.resource()
+		if err != nil {
+			return fail(err)
+		}
+		block.Config.Merge = append(block.Config.Merge, fetched)
+	}
+	own, err := render("", config{Ignition: block, Storage: storage{Files: []file{newFile(api.NodeEnvFile, 0o644, node)}}})
 	if err != nil {
 		return fail(err)
 	}
-	layers := &ignitionBlock{}
-	layers.Config.Merge = []resource{fetched}
-	own, err := render("", config{Ignition: layers, Storage: storage{Files: []file{newFile(api.NodeEnvFile, 0o644, node)}}})
-	if err != nil {
-		return fail(err)
-	}
-	below, err := parse(role)
-	if err != nil {
-		return fail(err)
-	}
-	above, err := parse(own.Ignition)
-	if err != nil {
-		return fail(err)
-	}
-	out, err := json.Marshal(v33.Merge(below, above))
-	if err != nil {
-		return fail(err)
-	}
-	return out, nil
+	return own.Ignition, nil
 }
 
 // parse reads an Ignition config strictly.
@@ -140,7 +158,13 @@ func parse(config []byte) (types.Config, error) {
 // MainsEnv is the content of the object api.RegistryMains.
 func MainsEnv(mains []api.Peer) (string, error) { return clusterEnv(RoleConfig{Mains: mains}) }
 
-// FoundersEnv is the content of the object api.RegistryFounders, from the IDs of the first main nodes' machines.
-func FoundersEnv(ids []string) (string, error) {
-	return env("DEVCTL_FOUNDERS", strings.Join(slices.Sorted(slices.Values(ids)), ","))
+// FoundersEnv is the content of the object api.RegistryFounders: the IDs of the first main nodes' machines, and who the main
+// nodes were then. A machine founds only a cluster of exactly these.
+func FoundersEnv(mains []api.Peer, ids []string) (string, error) {
+	founders, err := env("DEVCTL_FOUNDERS", strings.Join(slices.Sorted(slices.Values(ids)), ","))
+	if err != nil {
+		return "", err
+	}
+	text, err := MainsEnv(mains)
+	return text + founders, err
 }

@@ -180,15 +180,16 @@ func TestCloudEnvironment(t *testing.T) {
 
 func TestRegistry(t *testing.T) {
 	t.Parallel()
-	mains, err := MainsEnv([]api.Peer{{Name: "main-2", Address: "10.20.0.4"}, {Name: "main-1", Address: "10.20.0.3"}})
+	peers := []api.Peer{{Name: "main-2", Address: "10.20.0.4"}, {Name: "main-1", Address: "10.20.0.3"}}
+	mains, err := MainsEnv(peers)
 	if err != nil || mains != "DEVCTL_MAINS=main-1=10.20.0.3,main-2=10.20.0.4\n" {
 		t.Errorf("MainsEnv = %q, %v", mains, err)
 	}
-	founders, err := FoundersEnv([]string{"7", "3"})
-	if err != nil || founders != "DEVCTL_FOUNDERS=3,7\n" {
+	founders, err := FoundersEnv(peers, []string{"7", "3"})
+	if err != nil || founders != mains+"DEVCTL_FOUNDERS=3,7\n" {
 		t.Errorf("FoundersEnv = %q, %v", founders, err)
 	}
-	if _, err := FoundersEnv(nil); err == nil || err.Error() != "DEVCTL_FOUNDERS is empty" {
+	if _, err := FoundersEnv(peers, nil); err == nil || err.Error() != "DEVCTL_FOUNDERS is empty" {
 		t.Errorf("FoundersEnv of nobody: error = %v", err)
 	}
 }

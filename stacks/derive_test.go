@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"devctl/components"
 	"devctl/internal/api"
 )
 
@@ -66,6 +67,72 @@ func TestPlanCrossesOctets(t *testing.T) {
 	}
 }
 
+// awsSpec and digitaloceanSpec are the least that their providers need.
+const (
+	awsSpec = `config:
+  devctl:provider: aws
+  devctl:aws: {region: eu-central-1, coreos: {release: 44.20260802.3.1}}
+  devctl:adminCidrs: [192.0.2.0/24]
+`
+	digitaloceanSpec = `config:
+  devctl:provider: digitalocean
+  devctl:digitalocean: {region: fra1, coreos: {imageId: "123456789"}}
+  devctl:adminCidrs: [192.0.2.0/24]
+  devctl:sshKeys: ["` + exampleSSHKey + `"]
+`
+)
+
+// TestCloudIdentities: on AWS a slot's address is in its zone's subnet, below the half that AWS gives out; on DigitalOcean
+// nobody knows it yet. Workers name themselves on both.
+func TestCloudIdentities(t *testing.T) {
+	t.Parallel()
+	more := "  devctl:nodes: {data: {count: 4}}\n"
+	want := []api.Identity{
+		{Name: "main-1", Role: api.RoleMain, Zone: "eu-central-1a", Address: "10.10.0.11"},
+		{Name: "main-2", Role: api.RoleMain, Zone: "eu-central-1b", Address: "10.10.32.12"},
+		{Name: "main-3", Role: api.RoleMain, Zone: "eu-central-1c", Address: "10.10.64.13"},
+		{Name: "data-1", Role: api.RoleData, Zone: "eu-central-1a", Address: "10.10.0.101"},
+		{Name: "data-2", Role: api.RoleData, Zone: "eu-central-1b", Address: "10.10.32.102"},
+		{Name: "data-3", Role: api.RoleData, Zone: "eu-central-1c", Address: "10.10.64.103"},
+		{Name: "data-4", Role: api.RoleData, Zone: "eu-central-1a", Address: "10.10.0.104"},
+	}
+	for i := range want {
+		want[i].Stack = "local"
+	}
+	aws := parse(t, awsSpec+more)
+	if diff := cmp.Diff(want, aws.Identities()); diff != "" {
+		t.Errorf("on AWS (-want +got):\n%s", diff)
+	}
+	for i := range want {
+		want[i].Zone, want[i].Address = "fra1", ""
+	}
+	ocean := parse(t, digitaloceanSpec+more)
+	if diff := cmp.Diff(want, ocean.Identities()); diff != "" {
+		t.Errorf("on DigitalOcean (-want +got):\n%s", diff)
+	}
+	if aws.Size() != 9 || ocean.Size() != 9 {
+		t.Errorf("sizes are %d and %d, want 9 with two workers each", aws.Size(), ocean.Size())
+	}
+}
+
+func TestZones(t *testing.T) {
+	t.Parallel()
+	for file, want := range map[string][]components.Zone{
+		local + "  devctl:network: {zones: [a, b]}\n": {{Name: "a", CIDR: "198.18.0.0/24"}, {Name: "b", CIDR: "198.18.0.0/24"}},
+		digitaloceanSpec: {{Name: "fra1", CIDR: "10.10.0.0/16"}},
+		awsSpec: {
+			{Name: "eu-central-1a", CIDR: "10.10.0.0/19", Slots: "10.10.0.0/20"},
+			{Name: "eu-central-1b", CIDR: "10.10.32.0/19", Slots: "10.10.32.0/20"},
+			{Name: "eu-central-1c", CIDR: "10.10.64.0/19", Slots: "10.10.64.0/20"},
+		},
+	} {
+		s := parse(t, file)
+		if diff := cmp.Diff(want, s.zones()); diff != "" {
+			t.Errorf("zones of %s (-want +got):\n%s", s.Provider, diff)
+		}
+	}
+}
+
 func TestEndpointAddress(t *testing.T) {
 	t.Parallel()
 	if got := parse(t, local).EndpointAddress(); got != "198.18.0.10" {
@@ -82,13 +149,17 @@ func TestDeployment(t *testing.T) {
 	t.Parallel()
 	images := api.ServiceImages{Redis: "redis:1", HAProxy: "haproxy:1", Keepalived: "keepalived:1"}
 	s := parse(t, local+"  devctl:network: {cidr: 198.18.64.0/20, zones: [a, b, c]}\n")
-	got := s.Deployment(images)
+	got := s.Deployment(images, nil)
 	var names []string
 	for _, node := range got.Nodes {
 		names = append(names, node.Name)
 	}
 	if diff := cmp.Diff([]string{"data-1", "data-2", "data-3", "main-1", "main-2", "main-3", "worker-1", "worker-2"}, names); diff != "" {
 		t.Errorf("nodes (-want +got):\n%s", diff)
+	}
+	cloud := parse(t, awsSpec).Deployment(images, &Outputs{Redis: RedisOutput{Address: "203.0.113.7"}})
+	if cloud.Endpoint.Address != "203.0.113.7" {
+		t.Errorf("endpoint on a cloud: got %q, want what the outputs say", cloud.Endpoint.Address)
 	}
 	got.Nodes = nil
 	want := api.Deployment{

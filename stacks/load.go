@@ -136,7 +136,7 @@ func (l *loader) config(n *yaml.Node) {
 		}
 	})
 	for _, k := range keys() {
-		if _, found := l.spec.source.positions[k.path]; k.required && !found {
+		if k.required && k.provider == "" && !l.spec.source.has(k.path) {
 			l.report(n, k.path, "", "is missing, must be "+k.want)
 		}
 	}
@@ -171,7 +171,7 @@ func (l *loader) value(k key, n *yaml.Node) {
 		l.text(k, n, k.path, field)
 	case *Size:
 		var size Size
-		if n.Kind != yaml.ScalarNode || size.UnmarshalText([]byte(n.Value)) != nil || size < minMemory {
+		if n.Kind != yaml.ScalarNode || size.UnmarshalText([]byte(n.Value)) != nil || size < Size(k.min) || k.wholeGiB && size%GiB != 0 {
 			l.report(n, k.path, n.Value, fmt.Sprintf("is %s, must be %s", describe(n), k.want))
 			return
 		}

@@ -53,7 +53,7 @@ func badSpecs() []badSpec {
 		// Names of keys.
 		{"misspelt key", local + "  devctl:rediss: {}\n", "3:3: devctl:rediss: is no key of devctl: did you mean devctl:redis?", true},
 		{"unlike any key", local + "  devctl:flavour: x\n", "3:3: devctl:flavour: is no key of devctl; valid: devctl:provider, devctl:domain, " +
-			"devctl:network, devctl:nodes, devctl:redis, devctl:endpoint, devctl:adminCidrs, devctl:sshKeys", true},
+			"devctl:network, devctl:nodes, devctl:redis, devctl:endpoint, devctl:adminCidrs, devctl:sshKeys, devctl:state, devctl:aws, devctl:digitalocean", true},
 		{"misspelt namespace", local + "  devclt:domain: a.test\n", "3:3: devclt:domain: is no key of devctl: did you mean devctl:domain?", false},
 		{"no namespace", local + "  domain: a.test\n", "3:3: domain: has no namespace: did you mean devctl:domain?", true},
 		{"misspelt key inside", local + "  devctl:redis:\n    maxMemry: 64MiB\n", "4:5: devctl:redis.maxMemry: is no key of devctl:redis: did you mean maxmemory?", true},
@@ -109,8 +109,8 @@ func badSpecs() []badSpec {
 			"3:32: devctl:nodes.data.count: is 155, must be at most 154, the addresses that devctl:network.cidr 198.18.0.0/24 has for data nodes", false},
 		{"machine type of containers", local + "  devctl:nodes: {data: {machineType: t3.small}}\n",
 			`3:38: devctl:nodes.data.machineType: is "t3.small", must be left out on the local provider, whose nodes are containers that share this machine`, false},
-		{"bad machine type", "config:\n  devctl:provider: aws\n  devctl:nodes: {main: {machineType: t3 small}}\n",
-			`3:38: devctl:nodes.main.machineType: is "t3 small", must be the name of one of the provider's machine types`, true},
+		{"bad machine type", awsSpec + "  devctl:nodes: {main: {machineType: t3 small}}\n",
+			`5:38: devctl:nodes.main.machineType: is "t3 small", must be the name of one of the provider's machine types`, true},
 
 		// Redis.
 		{"two shards", local + "  devctl:redis: {shards: 2}\n", "3:26: devctl:redis.shards: is 2, must be a number from 3 to 64: Redis Cluster needs three primaries to agree on a failover", true},
@@ -144,6 +144,46 @@ func badSpecs() []badSpec {
 		{"bad SSH key", local + "  devctl:sshKeys: [ssh-ed25519 AAAA]\n", `3:20: devctl:sshKeys[0]: is "ssh-ed25519 AAAA", ` + sshKey, false},
 		{"private SSH key", local + "  devctl:sshKeys:\n    - |\n      -----BEGIN OPENSSH PRIVATE KEY-----\n      b3BlbnNzaC1rZXktdjEAAAAA\n",
 			`4:7: devctl:sshKeys[0]: is "-----BEGIN OPENSSH PRIVATE KEY--…", ` + sshKey, false},
+
+		// State.
+		{"relative backend", local + "  devctl:state: {backend: file://state}\n", `3:27: devctl:state.backend: is "file://state", ` +
+			"must be file:// and an absolute path, or s3:// and a bucket, for example s3://example-devctl-state?region=eu-central-1", true},
+		{"a passphrase itself", local + "  devctl:state: {secrets: hunter2}\n", `3:27: devctl:state.secrets: is "hunter2", ` +
+			"must be passphrase, or awskms:// and a key, for example awskms://alias/devctl?region=eu-central-1", true},
+
+		// Keys of one provider.
+		{"AWS on local", local + "  devctl:aws: {region: eu-central-1}\n", "3:3: devctl:aws: is given, must be left out with provider local: it is for provider aws only", false},
+		{"clients of local", local + "  devctl:endpoint: {clientCidrs: [192.0.2.0/24]}\n",
+			"3:34: devctl:endpoint.clientCidrs: is 192.0.2.0/24, must be left out on the local provider, whose endpoint only this machine reaches", false},
+		{"address on AWS", awsSpec + "  devctl:endpoint: {address: 10.10.0.10}\n",
+			"5:30: devctl:endpoint.address: is given, must be left out with provider aws: it is for provider local only", false},
+		{"nothing about AWS", "config:\n  devctl:provider: aws\n",
+			"1:1: devctl:adminCidrs: is missing, must be a list of at least one IPv4 range on a cloud: from elsewhere nobody reaches the controllers, and devctl has to\n" +
+				"1:1: devctl:aws: is missing, must be a mapping with the keys region, coreos, bucket, volumes and hostedZone", false},
+		{"no release", "config:\n  devctl:provider: aws\n  devctl:aws: {region: eu-central-1, coreos: {}}\n  devctl:adminCidrs: [192.0.2.0/24]\n",
+			"3:38: devctl:aws.coreos.release: is missing, must be a release of Fedora CoreOS, for example 44.20260802.3.1", true},
+		{"bad region", strings.Replace(awsSpec, "eu-central-1", "Frankfurt", 1),
+			`3:24: devctl:aws.region: is "Frankfurt", must be the name of an AWS region, for example eu-central-1`, true},
+		{"zone of another region", awsSpec + "  devctl:network: {zones: [eu-central-1a, eu-west-1b]}\n",
+			`5:43: devctl:network.zones[1]: is "eu-west-1b", must be an availability zone of eu-central-1, for example eu-central-1a`, false},
+		{"small network on AWS", awsSpec + "  devctl:network: {cidr: 10.10.0.0/22}\n",
+			`5:26: devctl:network.cidr: is "10.10.0.0/22", must be /21 or larger on AWS, where each zone gets an eighth of it`, false},
+		{"more data nodes than slots", awsSpec + "  devctl:network: {cidr: 10.10.0.0/21}\n  devctl:nodes: {data: {count: 28}}\n",
+			"6:32: devctl:nodes.data.count: is 28, must be at most 27, the addresses that devctl:network.cidr 10.10.0.0/21 has for data nodes", false},
+		{"Arm processors", awsSpec + "  devctl:nodes: {data: {machineType: r6gd.large}}\n",
+			`5:38: devctl:nodes.data.machineType: is "r6gd.large", must be one with x86-64 processors, for example t3.small: devctl's daemon and images are built for them`, false},
+		{"a droplet on AWS", awsSpec + "  devctl:nodes: {data: {machineType: s-1vcpu-2gb}}\n",
+			`5:38: devctl:nodes.data.machineType: is "s-1vcpu-2gb", must be a machine type of AWS, for example t3.small`, false},
+		{"half a GiB", strings.Replace(awsSpec, "coreos", "volumes: {root: 10752MiB}, coreos", 1),
+			`3:54: devctl:aws.volumes.root: is "10752MiB", must be a size of 10GiB or more in GiB, for example 16GiB`, false},
+		{"an instance on DigitalOcean", digitaloceanSpec + "  devctl:nodes: {data: {machineType: t3.small}}\n",
+			`6:38: devctl:nodes.data.machineType: is "t3.small", must be a droplet size, for example s-1vcpu-2gb`, false},
+		{"zones on DigitalOcean", digitaloceanSpec + "  devctl:network: {zones: [a, b, c]}\n",
+			"6:27: devctl:network.zones: is [a, b, c], must be [fra1] or left out: DigitalOcean has no zones, and nothing says which machines fail together", false},
+		{"two images", strings.Replace(digitaloceanSpec, "imageId:", "url: "+exampleImage+", imageId:", 1),
+			"3:39: devctl:digitalocean.coreos: is a mapping, must be one with the key url or the key imageId, and not both", false},
+		{"no SSH key on DigitalOcean", digitaloceanSpec[:strings.Index(digitaloceanSpec, "  devctl:sshKeys")],
+			"1:1: devctl:sshKeys: is missing, must be a list of at least one SSH public key: DigitalOcean creates no machine from an image of one's own without", false},
 
 		// Several at once, in the order of the file, with nothing that only follows from another.
 		{"everything", "config:\n  devctl:redis:\n    shards: two\n    replicas: 4\n  devctl:nodes:\n    main:\n      count: 4\n    data:\n      cuont: 3\n  devctl:provider: locla\n",
@@ -239,9 +279,16 @@ func TestParse(t *testing.T) {
   devctl:nodes:
     main: {count: 9, machineType: t3.small}
     worker: {min: 3, max: 79, machineType: t3.medium}
-    data: {count: 300, machineType: r6g.large}
+    data: {count: 300, machineType: r6i.large}
   devctl:redis: {shards: 64, replicas: 1, maxmemory: 1536MiB}
-  devctl:endpoint: {port: 1024, statsPort: 65535, address: 10.10.0.100}
+  devctl:endpoint: {port: 1024, statsPort: 65535, clientCidrs: [203.0.113.0/24]}
+  devctl:aws:
+    region: eu-central-1
+    coreos: {release: 44.20260802.3.1}
+    bucket: shop-machines
+    volumes: {root: 20GiB, data: 100GiB}
+    hostedZone: Z0123456789
+  devctl:state: {backend: s3://shop-state, secrets: awskms://alias/shop}
   devctl:adminCidrs: [192.0.2.0/24, 198.51.100.7/32]
   devctl:sshKeys: ["` + exampleSSHKey + `"]
 `, func() Spec {
@@ -249,12 +296,33 @@ func TestParse(t *testing.T) {
 				Stack: "local", Provider: "aws", Domain: "shop.example.org",
 				Network: Network{CIDR: "10.10.0.0/16", Zones: []string{"eu-central-1a", "eu-central-1b"}},
 				Nodes: Nodes{Main: MainNodes{Count: 9, MachineType: "t3.small"}, Worker: WorkerNodes{Min: 3, Max: 79, MachineType: "t3.medium"},
-					Data: DataNodes{Count: 300, MachineType: "r6g.large"}},
-				Redis:      Redis{Shards: 64, Replicas: 1, MaxMemory: 1536 << 20},
-				Endpoint:   Endpoint{Port: 1024, StatsPort: 65535, Address: "10.10.0.100"},
+					Data: DataNodes{Count: 300, MachineType: "r6i.large"}},
+				Redis:    Redis{Shards: 64, Replicas: 1, MaxMemory: 1536 << 20},
+				Endpoint: Endpoint{Port: 1024, StatsPort: 65535, ClientCIDRs: []string{"203.0.113.0/24"}},
+				AWS: AWS{Region: "eu-central-1", CoreOS: AWSCoreOS{Release: "44.20260802.3.1"}, Bucket: "shop-machines",
+					Volumes: AWSVolumes{Root: 20 * GiB, Data: 100 * GiB}, HostedZone: "Z0123456789"},
+				State:      State{Backend: "s3://shop-state", Secrets: "awskms://alias/shop"},
 				AdminCIDRs: []string{"192.0.2.0/24", "198.51.100.7/32"},
 				SSHKeys:    []string{exampleSSHKey},
 			}
+		}},
+		"the least on AWS": {awsSpec, func() Spec {
+			s := shipped
+			s.Provider, s.AdminCIDRs = "aws", []string{"192.0.2.0/24"}
+			s.Network = Network{CIDR: "10.10.0.0/16", Zones: []string{"eu-central-1a", "eu-central-1b", "eu-central-1c"}}
+			s.Nodes.Main.MachineType, s.Nodes.Worker.MachineType, s.Nodes.Data.MachineType = "t3.small", "t3.small", "t3.medium"
+			s.AWS = AWS{Region: "eu-central-1", CoreOS: AWSCoreOS{Release: "44.20260802.3.1"}, Bucket: "devctl-local-local-devctl-test",
+				Volumes: AWSVolumes{Root: 16 * GiB, Data: 16 * GiB}}
+			return s
+		}},
+		"the least on DigitalOcean": {digitaloceanSpec, func() Spec {
+			s := shipped
+			s.Provider, s.AdminCIDRs, s.SSHKeys = "digitalocean", []string{"192.0.2.0/24"}, []string{exampleSSHKey}
+			s.Network = Network{CIDR: "10.10.0.0/16", Zones: []string{"fra1"}}
+			s.Nodes.Main.MachineType, s.Nodes.Worker.MachineType, s.Nodes.Data.MachineType = "s-1vcpu-2gb", "s-1vcpu-2gb", "s-2vcpu-4gb"
+			s.DigitalOcean = DigitalOcean{Region: "fra1", CoreOS: DigitalOceanCoreOS{ImageID: "123456789"},
+				Bucket: "devctl-local-local-devctl-test", Project: "devctl-local"}
+			return s
 		}},
 		"max follows min": {local + "  devctl:nodes: {worker: {min: 5}}\n", func() Spec {
 			s := shipped

@@ -3,9 +3,7 @@ package stacks
 import (
 	"encoding/json"
 	"fmt"
-	"net"
 	"slices"
-	"strconv"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
@@ -22,6 +20,13 @@ type Outputs struct {
 	Secrets     map[string]string `json:"secrets"`  // by the api.Secret… names; all secret
 	Redis       RedisOutput       `json:"redis"`
 	StatsURL    string            `json:"statsUrl"`
+	// EndpointID is what balancers name to the cloud when they take the endpoint's address: see components.Endpoint.
+	EndpointID string `json:"endpointID,omitempty"`
+	// Configs are the hashes of the Ignition configs that machines are made from, by role: what a machine reports that
+	// was made from the newest one. Empty on a stack that an older devctl brought up.
+	Configs map[api.Role]string `json:"configs,omitempty"`
+	// Images are what the cloud answered when it was asked for the machines' image, by the question.
+	Images map[string]string `json:"images,omitempty"`
 }
 
 // RedisOutput is what a Redis client connects with. The password is Outputs.Secrets[api.SecretRedisApp].
@@ -31,25 +36,43 @@ type RedisOutput struct {
 	Username string `json:"username"`
 }
 
+// exported is what the outputs are taken from.
+type exported struct {
+	authority *components.Authority
+	secrets   pulumi.StringMap
+	artifacts components.Artifacts
+	endpoint  components.Endpoint
+	mains     components.NodeGroup
+	configs   pulumi.StringMap // by role
+}
+
 // export names every output once; its keys are the JSON names of Outputs. made, unless nil, gets the outputs as soon as
 // they are known: long before the machines are there.
-func export(ctx *pulumi.Context, s *Spec, authority *components.Authority, endpoint components.Endpoint, secrets pulumi.StringMap, made func(*Outputs)) {
+func export(ctx *pulumi.Context, s *Spec, from exported, made func(*Outputs)) {
 	controllers := pulumi.StringArray{}
-	for _, main := range s.Mains() {
-		controllers = append(controllers, pulumi.String(net.JoinHostPort(main.Address, strconv.Itoa(api.ControllerPort))))
+	for _, address := range from.mains.Addresses {
+		controllers = append(controllers, pulumi.Sprintf("%s:%d", address, api.ControllerPort))
 	}
+	authority, endpoint := from.authority, from.endpoint
 	outputs := pulumi.Map{
 		"controllers": controllers,
 		"caCert":      authority.CACert,
 		"adminCert":   authority.AdminCert,
 		"adminKey":    pulumi.ToSecret(authority.AdminKey),
-		"secrets":     pulumi.ToSecret(secrets),
+		"secrets":     pulumi.ToSecret(from.secrets),
 		"redis": pulumi.Map{
 			"address":  endpoint.Address,
 			"port":     pulumi.Int(s.Endpoint.Port),
 			"username": pulumi.String(api.RedisUserApp),
 		},
 		"statsUrl": pulumi.Sprintf("http://%s:%d/stats", endpoint.Address, s.Endpoint.StatsPort),
+		"configs":  from.configs,
+	}
+	if s.cloud() {
+		outputs["endpointID"] = endpoint.ID
+	}
+	if len(from.artifacts.Lookups) > 0 {
+		outputs["images"] = from.artifacts.Lookups
 	}
 	for name, value := range outputs {
 		ctx.Export(name, value)

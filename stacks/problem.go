@@ -63,6 +63,12 @@ type source struct {
 	positions map[string]position // by path; "" is the config mapping
 }
 
+// has tells whether the file gives the key at path.
+func (s source) has(path string) bool {
+	_, found := s.positions[path]
+	return found
+}
+
 // problem is about the value at path, or, when that was left to its default, the nearest mapping around it.
 func (s source) problem(path, value, message string) Problem {
 	place := path

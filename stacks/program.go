@@ -24,14 +24,14 @@ func Program(s *Spec, cloud components.Cloud, etcdImage string, made func(*Outpu
 		secrets := pulumi.StringMap{}
 		var passwords []pulumi.Resource
 		for _, name := range secretNames() {
-			password, err := components.NewPassword(ctx, name)
+			password, err := components.NewPassword(ctx, name, imported(ctx, name))
 			if err != nil {
 				return err
 			}
 			secrets[name] = password.Result
 			passwords = append(passwords, password)
 		}
-		network, err := cloud.Network(ctx, components.NetworkArgs{Stack: s.Stack, CIDR: s.Network.CIDR, Zones: s.Network.Zones})
+		network, err := cloud.Network(ctx, components.NetworkArgs{Stack: s.Stack, CIDR: s.Network.CIDR, Zones: s.zones(), Access: s.access()})
 		if err != nil {
 			return fmt.Errorf("network of stack %q: %w", s.Stack, err)
 		}
@@ -39,30 +39,32 @@ func Program(s *Spec, cloud components.Cloud, etcdImage string, made func(*Outpu
 		if err != nil {
 			return fmt.Errorf("artifacts of stack %q: %w", s.Stack, err)
 		}
-		endpoint, err := cloud.Endpoint(ctx, components.EndpointArgs{Stack: s.Stack, Address: s.EndpointAddress(), Network: network})
+		endpoint, err := cloud.Endpoint(ctx, components.EndpointArgs{Stack: s.Stack, Domain: s.Domain, Address: s.EndpointAddress(), Network: network})
 		if err != nil {
 			return fmt.Errorf("endpoint of stack %q: %w", s.Stack, err)
 		}
-		export(ctx, s, authority, endpoint, secrets, made)
 		// A destroy that fails half-way must not forget passwords that machines still use.
-		group := components.NodeGroupArgs{Stack: s.Stack, Network: network, Artifacts: artifacts, DependsOn: passwords}
+		group := components.NodeGroupArgs{Stack: s.Stack, Network: network, Artifacts: artifacts, Endpoint: endpoint, DependsOn: passwords}
+		groups, configs := map[api.Role]components.NodeGroup{}, pulumi.StringMap{}
 		for _, role := range api.Roles() {
-			if err := nodeGroup(ctx, s, cloud, authority, etcdImage, role, group); err != nil {
+			config, err := ignition.Role(s.RoleConfig(role, etcdImage, cloud.Boot()))
+			if err == nil {
+				groups[role], err = nodeGroup(ctx, s, cloud, authority, role, config, group)
+			}
+			if err != nil {
 				return fmt.Errorf("%s nodes of stack %q: %w", role, s.Stack, err)
 			}
+			configs[string(role)] = pulumi.String(config.Hash)
 		}
+		export(ctx, s, exported{authority, secrets, artifacts, endpoint, groups[api.RoleMain], configs}, made)
 		return nil
 	}
 }
 
 // nodeGroup registers the machines of one role, with the arguments that all groups share. The groups do not depend on
 // one another: workers and data nodes boot while the mains form their quorum, and join when it answers.
-func nodeGroup(ctx *pulumi.Context, s *Spec, cloud components.Cloud, authority *components.Authority, etcdImage string,
-	role api.Role, args components.NodeGroupArgs) error {
-	config, err := ignition.Role(s.RoleConfig(role, etcdImage))
-	if err != nil {
-		return err
-	}
+func nodeGroup(ctx *pulumi.Context, s *Spec, cloud components.Cloud, authority *components.Authority,
+	role api.Role, config ignition.Rendered, args components.NodeGroupArgs) (components.NodeGroup, error) {
 	cert, key := authority.Bootstrap(role)
 	caKey := pulumi.String("").ToStringOutput()
 	if role == api.RoleMain {
@@ -78,14 +80,32 @@ func nodeGroup(ctx *pulumi.Context, s *Spec, cloud components.Cloud, authority *
 		return string(rendered.Ignition), err
 	}).(pulumi.StringOutput)
 
-	args.Role, args.Nodes = role, s.Group(role)
-	args.Config = pulumi.String(config.Ignition).ToStringOutput()
+	args.Role, args.Nodes, args.MachineType = role, s.Group(role), s.machineType(role)
+	if role == api.RoleWorker && s.cloud() {
+		args.Elastic = &components.Elastic{Min: s.Nodes.Worker.Min, Max: s.Nodes.Worker.Max}
+	}
+	args.Config = string(config.Ignition)
 	args.Secrets = pulumi.ToSecret(secrets).(pulumi.StringOutput)
-	_, err = cloud.NodeGroup(ctx, args)
-	return err
+	return cloud.NodeGroup(ctx, args)
 }
 
-// RoleConfig is what the Ignition config of a role is rendered from.
-func (s *Spec) RoleConfig(role api.Role, etcdImage string) ignition.RoleConfig {
-	return ignition.RoleConfig{Stack: s.Stack, Role: role, Mains: s.Mains(), EtcdImage: etcdImage, SSHKeys: s.SSHKeys}
+func (s *Spec) machineType(role api.Role) string {
+	return map[api.Role]string{
+		api.RoleMain: s.Nodes.Main.MachineType, api.RoleWorker: s.Nodes.Worker.MachineType, api.RoleData: s.Nodes.Data.MachineType,
+	}[role]
+}
+
+func (s *Spec) access() components.Access {
+	return components.Access{
+		AdminCIDRs: s.AdminCIDRs, ClientCIDRs: s.Endpoint.ClientCIDRs,
+		EndpointPort: s.Endpoint.Port, StatsPort: s.Endpoint.StatsPort, Shards: s.Redis.Shards,
+	}
+}
+
+// RoleConfig is what the Ignition config of a role is rendered from, for a cloud's machines with what its Boot says.
+func (s *Spec) RoleConfig(role api.Role, etcdImage string, boot components.Boot) ignition.RoleConfig {
+	return ignition.RoleConfig{
+		Stack: s.Stack, Role: role, Platform: boot.Platform, Mains: s.Mains(), EtcdImage: etcdImage, SSHKeys: s.SSHKeys,
+		Images: boot.Images, Downloads: boot.Downloads, Registry: boot.Registry,
+	}
 }

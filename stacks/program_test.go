@@ -18,6 +18,7 @@ import (
 type recorder struct {
 	mu           sync.Mutex
 	dependencies map[string][]string // names by name, sorted
+	given        map[string]string   // passwords by name, as inputs
 }
 
 func (r *recorder) NewResource(args pulumi.MockResourceArgs) (string, resource.PropertyMap, error) {
@@ -29,6 +30,9 @@ func (r *recorder) NewResource(args pulumi.MockResourceArgs) (string, resource.P
 	}
 	slices.Sort(names)
 	r.dependencies[args.Name] = names
+	if value, found := args.Inputs["value"]; found && value.IsSecret() && r.given != nil {
+		r.given[args.Name] = value.SecretValue().Element.StringValue()
+	}
 	text := resource.NewStringProperty
 	certs := resource.PropertyMap{}
 	for _, role := range api.Roles() {
@@ -46,6 +50,8 @@ func (r *recorder) Call(pulumi.MockCallArgs) (resource.PropertyMap, error) { ret
 // paperCloud registers node groups and nothing else.
 type paperCloud struct{}
 
+func (paperCloud) Boot() components.Boot { return components.Boot{} }
+
 func (paperCloud) Network(*pulumi.Context, components.NetworkArgs) (components.Network, error) {
 	return components.Network{ID: pulumi.String("network").ToStringOutput()}, nil
 }
@@ -60,9 +66,9 @@ func (paperCloud) Endpoint(_ *pulumi.Context, args components.EndpointArgs) (com
 
 func (paperCloud) NodeGroup(ctx *pulumi.Context, args components.NodeGroupArgs) (components.NodeGroup, error) {
 	var group struct{ pulumi.CustomResourceState }
-	inputs := pulumi.Map{"config": args.Config, "secrets": args.Secrets}
+	inputs := pulumi.Map{"config": pulumi.String(args.Config), "secrets": args.Secrets}
 	err := ctx.RegisterResource("test:NodeGroup", string(args.Role), inputs, &group, pulumi.DependsOn(args.DependsOn))
-	return components.NodeGroup{Resource: &group}, err
+	return components.NodeGroup{}, err
 }
 
 // TestSecretsOutliveMachines: the engine destroys in the reverse order of dependencies, and a destroy may end half-way.
@@ -84,5 +90,25 @@ func TestSecretsOutliveMachines(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, r.dependencies); diff != "" {
 		t.Errorf("dependencies (-want +got):\n%s", diff)
+	}
+}
+
+// TestImportedPasswords: what is in Pulumi's configuration comes before what would be drawn.
+func TestImportedPasswords(t *testing.T) {
+	t.Parallel()
+	spec, err := Parse("Pulumi.local.yaml", []byte(local), "local")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &recorder{dependencies: map[string][]string{}, given: map[string]string{}}
+	configured := func(info *pulumi.RunInfo) {
+		info.Config = map[string]string{SecretNamespace + ":redis-app": "s3cret-s3cret-s3cret", "elsewhere:redis-check": "no"}
+	}
+	program := Program(spec, paperCloud{}, "localhost/devctl/etcd:1", nil)
+	if err := pulumi.RunErr(program, pulumi.WithMocks("devctl", "local", r), configured); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]string{"redis-app": "s3cret-s3cret-s3cret"}, r.given); diff != "" {
+		t.Errorf("given passwords (-want +got):\n%s", diff)
 	}
 }

@@ -195,7 +195,7 @@ func (p *Project) Overlaps(s *Spec) []Problem {
 
 // freeRange finds the first range of the given size within the range that local stacks should use, RFC 2544's.
 func freeRange(bits int, taken []netip.Prefix) (netip.Prefix, bool) {
-	all := addressPlan{netip.MustParsePrefix("198.18.0.0/15")}
+	all := addressPlan{Prefix: netip.MustParsePrefix("198.18.0.0/15")}
 	size := 1 << (32 - bits)
 	for offset := 0; offset < 1<<(32-all.Bits()); offset += size {
 		candidate := netip.PrefixFrom(netip.MustParseAddr(all.at(offset)), bits)

@@ -169,7 +169,7 @@ func TestOverlaps(t *testing.T) {
 		"same":   local, // the default is the same
 		"around": network("198.18.0.0/20"),
 		"apart":  network("198.19.0.0/24"),
-		"cloud":  strings.Replace(network("198.18.0.0/24"), ": local", ": aws", 1),
+		"cloud":  awsSpec + "  devctl:network: {cidr: 198.18.0.0/16}\n",
 		"broken": "config: [\n",
 	})
 	p := findProject(t, root)

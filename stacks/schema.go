@@ -21,7 +21,7 @@ func Schema() []byte {
 		s := k.schema(&initial)
 		mappings[k.path] = s
 		mappings[in].Properties.Set(name, s)
-		if k.required {
+		if k.required && (k.provider == "" || in != "") {
 			mappings[in].Required = append(mappings[in].Required, name)
 		}
 	}
@@ -86,13 +86,19 @@ func (k key) schema(initial *Spec) *jsonschema.Schema {
 			s.Default = *field
 		}
 	case *Size:
-		s.Default = field.String()
+		text.Pattern = patternSize
+		if *field > 0 {
+			s.Default = field.String()
+		}
 	case *string:
 		if *field != "" {
 			s.Default = *field
 		}
 	}
-	text.Type, text.Pattern = "string", k.pattern
+	text.Type = "string"
+	if k.pattern != "" {
+		text.Pattern = k.pattern
+	}
 	for _, value := range k.enum {
 		text.Enum = append(text.Enum, value)
 	}

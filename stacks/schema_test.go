@@ -6,6 +6,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -58,8 +59,9 @@ func TestSchemaAcceptsValidFiles(t *testing.T) {
 	}
 	for name, file := range map[string]string{
 		"the shipped file": string(shipped),
-		"the least":        local,
-		"Pulumi's keys":    "encryptionsalt: v1:x\n" + local + "  aws:region: eu-central-1\n",
+		"the least on AWS": awsSpec, "the least on DigitalOcean": digitaloceanSpec,
+		"the least":     local,
+		"Pulumi's keys": "encryptionsalt: v1:x\n" + local + "  aws:region: eu-central-1\n",
 	} {
 		if err := schema.Validate(toJSON(t, decodeYAML(t, file))); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -79,14 +81,22 @@ func TestKeys(t *testing.T) {
 		if k.field == nil {
 			continue
 		}
-		value := k.example
-		in, name := parent(k.path)
-		for ; in != ""; in, name = parent(in) {
-			value = map[string]any{name: value}
+		base := map[string]string{"": local, ProviderLocal: local, ProviderAWS: awsSpec, ProviderDigitalOcean: digitaloceanSpec}[k.provider]
+		if strings.HasSuffix(k.path, ".machineType") || k.path == "devctl:endpoint.clientCidrs" {
+			base = awsSpec // refused on local
 		}
-		// Not local: machine types are refused there.
-		config := map[string]any{"devctl:provider": ProviderAWS}
-		config[name] = value
+		config := decodeYAML(t, base).(map[string]any)["config"].(map[string]any)
+		into, name := config, k.path
+		for top, rest, found := strings.Cut(name, "."); found; top, rest, found = strings.Cut(name, ".") {
+			if into[top] == nil {
+				into[top] = map[string]any{}
+			}
+			into, name = into[top].(map[string]any), rest
+		}
+		if k.path == "devctl:digitalocean.coreos.url" {
+			delete(into, "imageId") // it is the one or the other
+		}
+		into[name] = k.example
 		file, err := yaml.Marshal(map[string]any{"config": config})
 		if err != nil {
 			t.Fatal(err)

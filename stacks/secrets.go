@@ -6,6 +6,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi/config"
+
 	"devctl/internal/api"
 )
 
@@ -63,6 +66,15 @@ func Secrets() []Secret {
 		digitalocean("SPACES_ACCESS_KEY_ID", "digitalocean:spacesAccessId", "Access key of Spaces, where the stack keeps what its machines fetch."),
 		digitalocean("SPACES_SECRET_ACCESS_KEY", "digitalocean:spacesSecretKey", "Secret key that belongs to SPACES_ACCESS_KEY_ID."),
 	}
+}
+
+// imported is the password that somebody imported for the stack; nil when nobody did.
+func imported(ctx *pulumi.Context, name string) pulumi.StringInput {
+	value, err := config.New(ctx, SecretNamespace).TrySecret(name)
+	if err != nil { // there is none
+		return nil
+	}
+	return value
 }
 
 // secretNames are the passwords of every deployment.

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
+
+	"devctl/components"
 )
 
 // The providers a spec may name.
@@ -28,8 +30,53 @@ type Spec struct {
 	Endpoint   Endpoint `json:"endpoint"`
 	AdminCIDRs []string `json:"adminCidrs,omitempty"` // who may reach SSH and the controllers' API
 	SSHKeys    []string `json:"sshKeys,omitempty"`    // authorized_keys lines
+	State      State    `json:"state,omitzero"`
+
+	// One of them, for the provider of that name.
+	AWS          AWS          `json:"aws,omitzero"`
+	DigitalOcean DigitalOcean `json:"digitalocean,omitzero"`
 
 	source source
+}
+
+// State is where Pulumi keeps what it knows of the stack, and what encrypts the secrets in it.
+type State struct {
+	Backend string `json:"backend,omitempty"` // file://… or s3://…; empty: devctl's data folder
+	Secrets string `json:"secrets,omitempty"` // passphrase or awskms://…; empty: passphrase
+}
+
+// AWS is what a stack needs to know of its provider there.
+type AWS struct {
+	Region     string     `json:"region"`
+	CoreOS     AWSCoreOS  `json:"coreos"`
+	Bucket     string     `json:"bucket"` // default: components.Bucket
+	Volumes    AWSVolumes `json:"volumes"`
+	HostedZone string     `json:"hostedZone,omitempty"` // ID; empty: the endpoint gets no name
+}
+
+// AWSCoreOS pins what machines boot.
+type AWSCoreOS struct {
+	Release string `json:"release"` // of Fedora CoreOS, for example 44.20260802.3.1
+}
+
+// AWSVolumes sizes the machines' disks, in whole GiB.
+type AWSVolumes struct {
+	Root Size `json:"root"` // of every machine
+	Data Size `json:"data"` // of data nodes, for Redis
+}
+
+// DigitalOcean is what a stack needs to know of its provider there.
+type DigitalOcean struct {
+	Region  string             `json:"region"`
+	CoreOS  DigitalOceanCoreOS `json:"coreos"`
+	Bucket  string             `json:"bucket"`            // Spaces bucket; default: components.Bucket
+	Project string             `json:"project,omitempty"` // name; default: components.Name
+}
+
+// DigitalOceanCoreOS pins what machines boot: exactly one of the two is set.
+type DigitalOceanCoreOS struct {
+	URL     string `json:"url,omitempty"`     // of an image to import
+	ImageID string `json:"imageId,omitempty"` // of an image in the account
 }
 
 // Network is the private network of a stack.
@@ -76,6 +123,8 @@ type Endpoint struct {
 	Port      int    `json:"port"`
 	StatsPort int    `json:"statsPort"`
 	Address   string `json:"address,omitempty"` // empty: the plan's, see EndpointAddress
+	// ClientCIDRs is who may connect, on clouds.
+	ClientCIDRs []string `json:"clientCidrs,omitempty"`
 }
 
 // Size is an amount of memory in bytes, written as a whole number of KiB, MiB or GiB.
@@ -136,5 +185,39 @@ func (s *Spec) fillIn() {
 	}
 	if s.Nodes.Worker.Max == 0 {
 		s.Nodes.Worker.Max = s.Nodes.Worker.Min
+	}
+	switch s.Provider {
+	case ProviderAWS:
+		s.fillInCloud([]string{s.AWS.Region + "a", s.AWS.Region + "b", s.AWS.Region + "c"}, "t3.small", "t3.medium")
+		setDefault(&s.AWS.Bucket, components.Bucket(s.Stack, s.Domain))
+		setDefault(&s.AWS.Volumes.Root, 16*GiB)
+		setDefault(&s.AWS.Volumes.Data, 16*GiB)
+	case ProviderDigitalOcean:
+		s.fillInCloud([]string{s.DigitalOcean.Region}, "s-1vcpu-2gb", "s-2vcpu-4gb")
+		setDefault(&s.DigitalOcean.Bucket, components.Bucket(s.Stack, s.Domain))
+		setDefault(&s.DigitalOcean.Project, components.Name(s.Stack))
+	}
+}
+
+// fillInCloud sets the defaults that clouds have each of their own. Data nodes get a machine type with more memory.
+func (s *Spec) fillInCloud(zones []string, machineType, dataType string) {
+	if !s.source.has("devctl:network.cidr") {
+		s.Network.CIDR = cloudNetwork
+	}
+	if !s.source.has("devctl:network.zones") {
+		s.Network.Zones = zones
+	}
+	setDefault(&s.Nodes.Main.MachineType, machineType)
+	setDefault(&s.Nodes.Worker.MachineType, machineType)
+	setDefault(&s.Nodes.Data.MachineType, dataType)
+}
+
+// cloudNetwork is the network of a stack on a cloud whose spec names none.
+const cloudNetwork = "10.10.0.0/16"
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
 	}
 }

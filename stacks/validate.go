@@ -26,24 +26,12 @@ func checkStackName(name string) string {
 
 // validate checks what concerns more than one key. Each key by itself is fine by then, or unsound.
 func (l *loader) validate() {
+	l.validateProvider()
 	l.validateGroups()
 	l.validateRedis()
 	l.validateZones()
 	l.validatePlan()
 	l.validatePorts()
-	l.validateMachines()
-}
-
-func (l *loader) validateMachines() {
-	nodes := l.spec.Nodes
-	for _, group := range []struct{ role, machineType string }{
-		{"main", nodes.Main.MachineType}, {"worker", nodes.Worker.MachineType}, {"data", nodes.Data.MachineType},
-	} {
-		if l.spec.Provider == ProviderLocal && group.machineType != "" {
-			l.invalid("devctl:nodes."+group.role+".machineType", strconv.Quote(group.machineType),
-				"must be left out on the local provider, whose nodes are containers that share this machine")
-		}
-	}
 }
 
 func (l *loader) validateGroups() {
@@ -63,7 +51,7 @@ func (l *loader) validateRedis() {
 		l.invalid("devctl:nodes.data.count", data, "must be at least %d: a primary and its %d replicas are each on a node of their own",
 			redis.Replicas+1, redis.Replicas)
 	}
-	if l.sound("devctl:redis.replicas", "devctl:network.zones") && redis.Replicas > 0 && zones < redis.Replicas+1 {
+	if l.spec.Provider != ProviderDigitalOcean && l.sound("devctl:redis.replicas", "devctl:network.zones") && redis.Replicas > 0 && zones < redis.Replicas+1 {
 		l.invalid("devctl:redis.replicas", redis.Replicas, "must be at most %d, one fewer than the %d zones in devctl:network.zones: "+
 			"a primary and its replicas are each in a zone of their own", zones-1, zones)
 	}
@@ -95,7 +83,7 @@ func (l *loader) validatePlan() {
 	if address == "" || !l.sound("devctl:endpoint.address") {
 		return
 	}
-	if free := plan.endpoints(); !slices.Contains(free, address) {
+	if free := plan.endpoints(); l.spec.Provider == ProviderLocal && !slices.Contains(free, address) {
 		l.invalid("devctl:endpoint.address", strconv.Quote(address), "must be an address of devctl:network.cidr %s that no node may get: "+
 			"%s to %s, %s or %s", plan, free[0], free[len(free)-3], free[len(free)-2], free[len(free)-1])
 	}

@@ -20,6 +20,9 @@ var _ components.Cloud = (*Cloud)(nil)
 // New makes a cloud whose machines boot and run the given images.
 func New(set *images.Set) *Cloud { return &Cloud{images: set} }
 
+// Boot is empty: local nodes find in their image and in the store what others fetch.
+func (c *Cloud) Boot() components.Boot { return components.Boot{} }
+
 type network struct {
 	pulumi.CustomResourceState
 	Name pulumi.StringOutput `pulumi:"name"`
@@ -67,12 +70,14 @@ type nodeGroup struct{ pulumi.CustomResourceState }
 // NodeGroup creates the machines of one role as containers.
 func (c *Cloud) NodeGroup(ctx *pulumi.Context, args components.NodeGroupArgs) (components.NodeGroup, error) {
 	var nodes pulumi.MapArray
+	var addresses pulumi.StringArray // this machine is in the network, too
 	for _, n := range args.Nodes {
 		nodes = append(nodes, pulumi.Map{
 			"name":    pulumi.String(n.Name),
 			"zone":    pulumi.String(n.Zone),
 			"address": pulumi.String(n.Address),
 		})
+		addresses = append(addresses, pulumi.String(n.Address))
 	}
 	var g nodeGroup
 	err := ctx.RegisterResource("devctl:local:NodeGroup", string(args.Role), pulumi.Map{
@@ -82,14 +87,14 @@ func (c *Cloud) NodeGroup(ctx *pulumi.Context, args components.NodeGroupArgs) (c
 		"network": args.Network.ID,
 		"image":   args.Artifacts.NodeImage,
 		"store":   args.Artifacts.Store,
-		"config":  args.Config,
+		"config":  pulumi.String(args.Config),
 		"secrets": pulumi.ToSecret(args.Secrets),
 		"units":   pulumi.ToStringArray(bootUnits(args.Role)),
 	}, &g, pulumi.DependsOn(args.DependsOn))
 	if err != nil {
 		return components.NodeGroup{}, fmt.Errorf("register %s nodes: %w", args.Role, err)
 	}
-	return components.NodeGroup{Resource: &g}, nil
+	return components.NodeGroup{Addresses: addresses}, nil
 }
 
 // bootUnits are those that are active once a machine does its part.
@@ -102,5 +107,5 @@ func bootUnits(role api.Role) []string {
 
 // Endpoint reserves nothing: the address is in the stack's own network, out of the way of its machines.
 func (c *Cloud) Endpoint(_ *pulumi.Context, args components.EndpointArgs) (components.Endpoint, error) {
-	return components.Endpoint{Address: pulumi.String(args.Address).ToStringOutput()}, nil
+	return components.Endpoint{Address: pulumi.String(args.Address).ToStringOutput(), ID: pulumi.String("").ToStringOutput()}, nil
 }

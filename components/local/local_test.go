@@ -44,7 +44,7 @@ func TestRegistersWhatTheProviderTakes(t *testing.T) {
 	}
 	err := pulumi.RunErr(func(ctx *pulumi.Context) error {
 		cloud := New(set)
-		network, err := cloud.Network(ctx, components.NetworkArgs{Stack: "alpha", CIDR: "198.18.0.0/24", Zones: []string{"a", "b"}})
+		network, err := cloud.Network(ctx, components.NetworkArgs{Stack: "alpha", CIDR: "198.18.0.0/24", Zones: []components.Zone{{Name: "a"}, {Name: "b"}}})
 		if err != nil {
 			return err
 		}
@@ -55,7 +55,7 @@ func TestRegistersWhatTheProviderTakes(t *testing.T) {
 		_, err = cloud.NodeGroup(ctx, components.NodeGroupArgs{
 			Stack: "alpha", Role: api.RoleMain, Network: network, Artifacts: artifacts,
 			Nodes:   []api.Identity{{Stack: "alpha", Name: "main-1", Role: api.RoleMain, Zone: "a", Address: "198.18.0.11"}},
-			Config:  pulumi.String("public").ToStringOutput(),
+			Config:  "public",
 			Secrets: pulumi.String("secret").ToStringOutput(),
 		})
 		return err

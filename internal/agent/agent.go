@@ -31,9 +31,10 @@ var ErrRenew = errors.New("the node's certificate is due for renewal")
 // Config is what a node knows about itself before it has asked anybody.
 type Config struct {
 	Identity api.Identity
-	ID       string // of the machine: container ID or instance ID
-	Ignition string // hash of the Ignition config the machine was made from
-	Version  string // of devctld
+	Platform api.Platform // empty for local
+	ID       string       // of the machine: container ID or instance ID
+	Ignition string       // hash of the Ignition config the machine was made from
+	Version  string       // of devctld
 	Mains    []api.Peer
 	Log      *slog.Logger
 	// Ready is told once, after the first heartbeat that etcd took.
@@ -81,7 +82,7 @@ func Run(ctx context.Context, c Config) error {
 	g.Go(func() error {
 		r := &reconciler{
 			systemd: sd, secrets: secrets, journal: journal, log: c.Log, unitDir: unitDir, stateFile: stateFile,
-			owned: owned, base: baseUnits(c.Identity.Role), report: board.setUnits, pace: board.pace,
+			owned: owned, base: baseUnits(c.Identity.Role, c.Platform), report: board.setUnits, pace: board.pace,
 		}
 		return r.run(ctx, desired)
 	})
@@ -112,9 +113,9 @@ func UntilRenewal(ctx context.Context, p pki.Pair, now time.Time) (context.Conte
 }
 
 // baseUnits are the names of the units that came with the machine.
-func baseUnits(role api.Role) []string {
+func baseUnits(role api.Role, platform api.Platform) []string {
 	var names []string
-	for _, u := range units.Node(role, units.NodeArgs{}) {
+	for _, u := range units.Node(role, units.NodeArgs{Platform: platform}) {
 		names = append(names, u.Name)
 	}
 	return names

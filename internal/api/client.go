@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,12 +22,16 @@ import (
 
 // Paths of the controller's API.
 const (
-	PathJoin       = "/v1/join"       // POST JoinRequest → JoinResponse
-	PathDeployment = "/v1/deployment" // PUT DeployRequest → DeployResponse
-	PathStatus     = "/v1/status"     // GET → Status
-	PathEvents     = "/v1/events"     // GET ?after=SEQ → Event lines, for as long as the client stays
-	PathHealth     = "/v1/healthz"    // GET → Health
+	PathJoin        = "/v1/join"        // POST JoinRequest → JoinResponse
+	PathDeployment  = "/v1/deployment"  // PUT DeployRequest → DeployResponse
+	PathAssignments = "/v1/assignments" // GET → Assigned
+	PathStatus      = "/v1/status"      // GET → Status
+	PathEvents      = "/v1/events"      // GET ?after=SEQ → Event lines, for as long as the client stays
+	PathHealth      = "/v1/healthz"     // GET → Health
 )
+
+// ControllerName is the name in every controller's certificate, at whatever address it is asked.
+const ControllerName = "controller.devctl"
 
 // VersionHeader carries the version of devctl on every request and every response.
 const VersionHeader = "Devctl-Version"
@@ -109,12 +114,35 @@ type Client struct {
 // NewClient returns a client of the controllers at endpoints (host:port, at least one). It connects when it is used.
 func NewClient(endpoints []string, config *tls.Config) *Client {
 	return &Client{endpoints: endpoints, http: &http.Client{Transport: &http.Transport{
-		DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
-		TLSClientConfig:     config.Clone(),
-		TLSHandshakeTimeout: dialTimeout,
+		DialTLSContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			return dialController(ctx, network, address, config)
+		},
 		MaxIdleConnsPerHost: 2,
 		IdleConnTimeout:     time.Minute,
 	}}}
+}
+
+// dialController connects to a controller by its name, wherever it is: a public address is in nobody's certificate. A
+// certificate of before controllers had that name is good for the address, as it was then.
+func dialController(ctx context.Context, network, address string, config *tls.Config) (net.Conn, error) {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := dialTLS(ctx, network, address, config, ControllerName)
+	if unnamed := (x509.HostnameError{}); errors.As(err, &unnamed) {
+		return dialTLS(ctx, network, address, config, host)
+	}
+	return conn, err
+}
+
+func dialTLS(ctx context.Context, network, address string, config *tls.Config, name string) (net.Conn, error) {
+	config = config.Clone()
+	config.ServerName = name
+	ctx, cancel := context.WithTimeout(ctx, 2*dialTimeout)
+	defer cancel()
+	dialer := tls.Dialer{NetDialer: &net.Dialer{Timeout: dialTimeout}, Config: config}
+	return dialer.DialContext(ctx, network, address)
 }
 
 // Close drops idle connections.
@@ -126,6 +154,13 @@ func (c *Client) Deploy(ctx context.Context, req DeployRequest) (DeployResponse,
 	var out DeployResponse
 	err := c.call(ctx, http.MethodPut, PathDeployment, req, &out)
 	return out, wrap("deploy", err)
+}
+
+// Assignments asks what the nodes have to run now.
+func (c *Client) Assignments(ctx context.Context) (Assigned, error) {
+	var out Assigned
+	err := c.call(ctx, http.MethodGet, PathAssignments, nil, &out)
+	return out, wrap("get assignments", err)
 }
 
 // Status asks how the stack is.

@@ -47,7 +47,13 @@ func newAuthority(t *testing.T) authority {
 // serve runs a controller and returns its address.
 func (a authority) serve(t *testing.T, h http.HandlerFunc) string {
 	t.Helper()
-	pair, err := a.Issue(pki.Profile{CommonName: "root", Organization: "devctl:controller", Server: true, Addresses: []string{"127.0.0.1"}}, time.Now())
+	return a.serveAs(t, []string{ControllerName}, h)
+}
+
+// serveAs runs a controller whose certificate is for the given names.
+func (a authority) serveAs(t *testing.T, names []string, h http.HandlerFunc) string {
+	t.Helper()
+	pair, err := a.Issue(pki.Profile{CommonName: "root", Organization: "devctl:controller", Server: true, Addresses: names}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,6 +68,30 @@ func (a authority) serve(t *testing.T, h http.HandlerFunc) string {
 	srv.StartTLS()
 	t.Cleanup(srv.Close)
 	return srv.Listener.Addr().String()
+}
+
+// TestControllerIsKnownByItsName: at whatever address it is asked, or by the address where it has no name yet.
+func TestControllerIsKnownByItsName(t *testing.T) {
+	t.Parallel()
+	ca := newAuthority(t)
+	for _, tc := range []struct {
+		names []string
+		want  string
+	}{
+		{[]string{ControllerName}, ""},
+		{[]string{ControllerName, "127.0.0.1"}, ""},
+		{[]string{"127.0.0.1"}, ""},
+		{[]string{"198.18.0.11"}, "is not a controller of this stack"},
+		{nil, "is not a controller of this stack"},
+	} {
+		address := ca.serveAs(t, tc.names, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"node":"main-1"}`) })
+		c := NewClient([]string{address}, ca.client)
+		got, err := c.Health(t.Context())
+		c.Close()
+		if tc.want == "" && (err != nil || got.Node != "main-1") || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
+			t.Errorf("a certificate for %q: %+v, %v, want %q", tc.names, got, err, tc.want)
+		}
+	}
 }
 
 // nobody returns an address at which nothing listens.

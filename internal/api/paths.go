@@ -42,8 +42,8 @@ const (
 	// RegistryMains is an environment file with DEVCTL_MAINS=main-1=10.20.0.3,… It is there where addresses are known
 	// only after the machines have been made, and only as a whole: with every main node.
 	RegistryMains = "mains.env"
-	// RegistryFounders is an environment file with DEVCTL_FOUNDERS=ID,ID,…: the IDs of the machines of the stack's
-	// first main nodes. Written once, for as long as the stack lives: a machine that came later is not in it.
+	// RegistryFounders is an environment file with DEVCTL_FOUNDERS=ID,ID,…, the IDs of the machines of the stack's
+	// first main nodes, and with DEVCTL_MAINS as it was then. Written once, for as long as the stack lives: a machine that came later is not in it.
 	RegistryFounders = "founders.env"
 	// RegistryFounding is the folder in which main nodes, where machines are not made one by one, write themselves
 	// what RegistryFounders says elsewhere. Nothing in it is ever written twice.

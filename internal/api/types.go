@@ -192,6 +192,12 @@ type Assignment struct {
 	Hash string `json:"hash"`
 }
 
+// Assigned is the answer of GET /v1/assignments: what all nodes have to run. Secrets are placeholders in it.
+type Assigned struct {
+	Deployed    string       `json:"deployed"`    // revision of the desired deployment, "" if none
+	Assignments []Assignment `json:"assignments"` // sorted by node, then unit
+}
+
 // DeployRequest is the body of PUT /v1/deployment.
 type DeployRequest struct {
 	Deployment Deployment        `json:"deployment"`
@@ -250,6 +256,10 @@ type NodeStatus struct {
 	State         string       `json:"state"` // ready | degraded
 	LastHeartbeat time.Time    `json:"lastHeartbeat"`
 	Units         []UnitStatus `json:"units"`
+	// Config is the hash of the Ignition config that the machine was made from.
+	Config string `json:"config,omitempty"`
+	// Outdated: the stack's machines are made from another one by now. Only devctl can tell, the controllers leave it out.
+	Outdated bool `json:"outdated,omitempty"`
 }
 
 // EtcdStatus counts members.

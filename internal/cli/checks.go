@@ -25,7 +25,7 @@ func allChecks(d *deps) []check {
 	}
 	nodes := 0
 	if spec != nil {
-		nodes = len(spec.Identities())
+		nodes = spec.Size()
 	}
 	checks = append(checks, machineChecks(home, binDir(d.getenv), nodes)...)
 	return append(checks,
@@ -42,7 +42,7 @@ func checkSpec(d *deps, spec *stacks.Spec, err error) finding {
 	case err != nil:
 		return fail(err.Error(), "choose a stack that exists with -s, or a project with -C")
 	}
-	return ok(fmt.Sprintf("stack %s: provider %s, %d nodes, %s", spec.Stack, spec.Provider, len(spec.Identities()), spec.Network.CIDR))
+	return ok(fmt.Sprintf("stack %s: provider %s, %d nodes, %s", spec.Stack, spec.Provider, spec.Size(), spec.Network.CIDR))
 }
 
 func checkDocker(ctx context.Context, d *deps, spec *stacks.Spec) finding {

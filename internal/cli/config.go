@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -112,6 +113,6 @@ func checked(d *deps, what string, spec *stacks.Spec) error {
 	if d.global.quiet {
 		return nil
 	}
-	_, err := fmt.Fprintf(d.streams.Err, "%s is valid: provider %s, %d nodes, endpoint %s:%d\n", what, spec.Provider, len(spec.Identities()), spec.EndpointAddress(), spec.Endpoint.Port)
+	_, err := fmt.Fprintf(d.streams.Err, "%s is valid: provider %s, %d nodes, endpoint %s:%d\n", what, spec.Provider, spec.Size(), cmp.Or(spec.EndpointAddress(), spec.Domain), spec.Endpoint.Port)
 	return err
 }

@@ -88,7 +88,7 @@ func deploy(ctx context.Context, d *deps, show *progress.Display, spec *stacks.S
 	s := settling{d: d, c: c, show: show, spec: spec}
 	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	changed, err := s.run(limited, api.DeployRequest{Deployment: spec.Deployment(set.Deployed()), Secrets: out.Secrets})
+	changed, err := s.run(limited, api.DeployRequest{Deployment: spec.Deployment(set.Deployed(), out), Secrets: out.Secrets})
 	if err != nil {
 		show.Close()
 		if ctx.Err() != nil {

@@ -50,7 +50,7 @@ func runDestroy(ctx context.Context, d *deps, opts destroyOptions) error {
 	}
 	what := "whatever there is of it"
 	if spec != nil {
-		what = count(len(spec.Identities()), "node", "nodes") + " on " + spec.Provider
+		what = count(spec.Size(), "node", "nodes") + " on " + spec.Provider
 	}
 	question := fmt.Sprintf("This removes stack %s with all of its data: %s.\nType the name of the stack to go on: ", stack, what)
 	if err := confirmName(ctx, d, question, stack); err != nil {

@@ -119,7 +119,7 @@ func TestUpThatFails(t *testing.T) {
 func TestUpOfAStackThatSomebodyElseChanges(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.env.fail = &engine.LockedError{Stack: "local", PID: 42, User: "alice", Host: "here", Since: testTime, File: "/lock"}
+	w.env.fail = &engine.LockedError{Stack: "local", PID: 42, User: "alice", Host: "here", Since: testTime, Lock: "/lock"}
 	w.run("up", "--yes").want(t, 1, `stack "local" is being changed by process 42 of alice on here`)
 }
 

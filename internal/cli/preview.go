@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -14,28 +16,60 @@ import (
 )
 
 type previewOptions struct {
-	format           output.Format
+	format           previewFormat
 	detailedExitCode bool
 }
 
 func newPreviewCommand(d *deps) *cobra.Command {
-	var opts previewOptions
+	opts := previewOptions{format: previewText}
 	cmd := &cobra.Command{
 		Use:     "preview",
 		Aliases: []string{"plan"},
 		Short:   "Show what up would change",
-		Long: `Shows what "up" would change, grouped by network, nodes of each role and endpoint, and inside of each change what is
-different; of a node's configuration as a diff of its text. Secrets are named when they change and never shown.
-It changes nothing.`,
+		Long: `Shows what "up" would change, grouped by network, nodes of each role, endpoint and deployment: which machines it
+replaces, in which order, and what people will notice; and what is different inside of each node's configuration, unit
+by unit and file by file. Secrets are named when they change and never shown. It changes nothing.
+
+With -o markdown it is a comment for a pull request: a table first, the details folded, at most 65,000 characters.`,
 		Example: `  devctl preview
   devctl preview -o json | jq .summary
+  devctl preview -o markdown > comment.md
   devctl preview --detailed-exitcode || echo "there is something to do"`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return runPreview(cmd.Context(), d, opts) },
 	}
-	addFormat(cmd, &opts.format)
+	cmd.Flags().VarP(&opts.format, "output", "o", strings.Join(previewFormats, "|"))
+	mustRegister(cmd, "output", cobra.FixedCompletions(previewFormats, cobra.ShellCompDirectiveNoFileComp))
 	cmd.Flags().BoolVar(&opts.detailedExitCode, "detailed-exitcode", false, "exit with 2 when there is something to change")
 	return cmd
+}
+
+// previewFormat is how a preview is written: one of previewFormats. It is a pflag.Value.
+type previewFormat string
+
+const (
+	previewText     previewFormat = "text"
+	previewMarkdown previewFormat = "markdown"
+)
+
+var previewFormats = []string{string(previewText), "json", "yaml", string(previewMarkdown)}
+
+// String returns the format's name.
+func (f *previewFormat) String() string { return string(*f) }
+
+// Type names the kind of value in help texts.
+func (f *previewFormat) Type() string { return "format" }
+
+// Set takes the name of a format; the default's is table with other commands.
+func (f *previewFormat) Set(name string) error {
+	if name == string(output.Table) {
+		name = string(previewText)
+	}
+	if !slices.Contains(previewFormats, name) {
+		return fmt.Errorf("use %s", strings.Join(previewFormats, ", "))
+	}
+	*f = previewFormat(name)
+	return nil
 }
 
 func runPreview(ctx context.Context, d *deps, opts previewOptions) error {
@@ -52,11 +86,20 @@ func runPreview(ctx context.Context, d *deps, opts previewOptions) error {
 	if err != nil {
 		return err
 	}
-	err = output.Write(d.streams.Out, opts.format, plan, func(w io.Writer) error { return writePlan(w, plan, d.outStyle()) })
+	err = printPlan(d, opts.format, plan)
 	if err == nil && opts.detailedExitCode && !plan.Empty() {
 		return &exitError{code: exitChanges}
 	}
 	return err
+}
+
+// printPlan writes the plan to stdout.
+func printPlan(d *deps, f previewFormat, plan planview.Plan) error {
+	if f == previewMarkdown {
+		_, err := io.WriteString(d.streams.Out, plan.Markdown(d.command("preview")))
+		return err
+	}
+	return output.Write(d.streams.Out, output.Format(f), plan, func(w io.Writer) error { return writePlan(w, plan, d.outStyle()) })
 }
 
 // previewPlan asks the engine what an update would do.
@@ -71,7 +114,7 @@ func previewPlan(ctx context.Context, d *deps, env environment, spec *stacks.Spe
 		show.Close()
 		return planview.Plan{}, operationError(d, summary, nil, err)
 	}
-	return planview.New(spec.Stack, planned), nil
+	return planview.New(planview.Input{Stack: spec.Stack, Provider: spec.Provider, Replicas: spec.Redis.Replicas, Events: planned}), nil
 }
 
 func writePlan(w io.Writer, plan planview.Plan, s output.Style) error {

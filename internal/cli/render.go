@@ -153,7 +153,7 @@ type renderer struct {
 
 // role renders the public and the secret config of a role.
 func (r renderer) role(role api.Role) (public, secrets ignition.Rendered, err error) {
-	if public, err = ignition.Role(r.spec.RoleConfig(role, r.set.Etcd())); err != nil {
+	if public, err = ignition.Role(r.spec.RoleConfig(role, r.set.Etcd(), cloudOf(r.spec, r.set).Boot())); err != nil {
 		return public, secrets, err
 	}
 	secrets, err = ignition.Secrets(role, placeholders(role))
@@ -222,7 +222,7 @@ func (r renderer) units() ([]rendered, error) {
 // assignments is what the controller gives the nodes to run when all of them are there and none runs anything.
 func assignments(spec *stacks.Spec, refs api.ServiceImages) []api.Assignment {
 	var all []api.Assignment
-	for _, op := range plan.Assignments(spec.Deployment(refs), nil) {
+	for _, op := range plan.Assignments(spec.Deployment(refs, nil), nil) {
 		all = append(all, op.Assignment)
 	}
 	return all

@@ -68,7 +68,7 @@ func runStackList(ctx context.Context, d *deps, format output.Format) error {
 		if spec, err := project.Load(name); err != nil {
 			v.Spec = "invalid"
 		} else {
-			v.Provider, v.Nodes = spec.Provider, len(spec.Identities())
+			v.Provider, v.Nodes = spec.Provider, spec.Size()
 		}
 		views[name] = v
 	}

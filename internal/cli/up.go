@@ -121,7 +121,7 @@ func handOver(ctx context.Context, d *deps, spec *stacks.Spec, out *stacks.Outpu
 		return
 	}
 	defer c.Close()
-	_, _ = c.Deploy(ctx, api.DeployRequest{Deployment: spec.Deployment(set.Deployed()), Secrets: out.Secrets})
+	_, _ = c.Deploy(ctx, api.DeployRequest{Deployment: spec.Deployment(set.Deployed(), out), Secrets: out.Secrets})
 }
 
 // preflight loads the spec, checks all that can be checked before anything is touched, and reports everything at once.

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"devctl/components/local"
 	"devctl/images"
 	"devctl/internal/api"
 	"devctl/internal/engine"
@@ -173,7 +172,7 @@ func (d *deps) openStack(ctx context.Context, stack string, spec *stacks.Spec) (
 		if work.Images, err = d.images(); err != nil {
 			return nil, err
 		}
-		o.Program = stacks.Program(spec, local.New(work.Images), work.Images.Etcd(), func(out *stacks.Outputs) {
+		o.Program = stacks.Program(spec, cloudOf(spec, work.Images), work.Images.Etcd(), func(out *stacks.Outputs) {
 			select {
 			case made <- out:
 			default: // a preview of what exists knows them too

@@ -24,6 +24,7 @@ func TestWhoMayUseTheAPI(t *testing.T) {
 	}{
 		{http.MethodPost, api.PathJoin, api.JoinRequest{Identity: worker}},
 		{http.MethodPut, api.PathDeployment, api.DeployRequest{Deployment: testDeployment(2, 3), Secrets: testSecrets}},
+		{http.MethodGet, api.PathAssignments, nil},
 		{http.MethodGet, api.PathStatus, nil},
 		{http.MethodGet, api.PathEvents, nil},
 		{http.MethodGet, api.PathHealth, nil},
@@ -32,16 +33,16 @@ func TestWhoMayUseTheAPI(t *testing.T) {
 	// request: it is no error of the certificate.
 	holders := map[string]struct {
 		cert pki.Pair
-		want [5]int
+		want [6]int
 	}{
-		"admin":      {c.issue("admin", orgAdmin), [5]int{403, 200, 200, 200, 200}},
-		"bootstrap":  {c.issue("bootstrap-worker", orgBootstrap), [5]int{400, 403, 403, 403, 403}},
-		"worker":     {node, [5]int{403, 403, 403, 403, 403}},
-		"data":       {c.issue("data-1", "devctl:data"), [5]int{403, 403, 403, 403, 403}},
-		"main":       {c.issue("main-1", "devctl:main"), [5]int{403, 403, 403, 403, 403}},
-		"controller": {c.load("controller"), [5]int{403, 403, 403, 403, 403}},
-		"etcd":       {c.load("etcd"), [5]int{403, 403, 403, 403, 403}},
-		"unknown":    {c.issue("admin", "devctl:admins"), [5]int{403, 403, 403, 403, 403}},
+		"admin":      {c.issue("admin", orgAdmin), [6]int{403, 200, 200, 200, 200, 200}},
+		"bootstrap":  {c.issue("bootstrap-worker", orgBootstrap), [6]int{400, 403, 403, 403, 403, 403}},
+		"worker":     {node, [6]int{403, 403, 403, 403, 403, 403}},
+		"data":       {c.issue("data-1", "devctl:data"), [6]int{403, 403, 403, 403, 403, 403}},
+		"main":       {c.issue("main-1", "devctl:main"), [6]int{403, 403, 403, 403, 403, 403}},
+		"controller": {c.load("controller"), [6]int{403, 403, 403, 403, 403, 403}},
+		"etcd":       {c.load("etcd"), [6]int{403, 403, 403, 403, 403, 403}},
+		"unknown":    {c.issue("admin", "devctl:admins"), [6]int{403, 403, 403, 403, 403, 403}},
 	}
 	for holder, h := range holders {
 		for i, p := range paths {

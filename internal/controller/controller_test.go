@@ -14,6 +14,7 @@ import (
 	"devctl/internal/api"
 	"devctl/internal/discovery"
 	"devctl/internal/discovery/etcdtest"
+	"devctl/internal/plan"
 )
 
 // events follows the events of a cluster from the beginning until the test ends.
@@ -140,6 +141,14 @@ func TestDeployUntilSettled(t *testing.T) {
 		if e := waitEvent(t, events, text); e.Seq <= resp.Seq {
 			t.Errorf("%q has number %d, but the answer says that all before %d is older", text, e.Seq, resp.Seq)
 		}
+	}
+
+	assigned, err := cli.Assignments(t.Context())
+	if err != nil || assigned.Deployed != resp.Revision || len(assigned.Assignments) != 10 {
+		t.Errorf("assigned is %d units of %s, %v", len(assigned.Assignments), assigned.Deployed, err)
+	}
+	if left := plan.Assignments(d, assigned.Assignments); len(left) > 0 {
+		t.Errorf("what is assigned is not what was deployed: %v", left)
 	}
 
 	again, err := cli.Deploy(t.Context(), api.DeployRequest{Deployment: d, Secrets: testSecrets})

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -18,6 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"devctl/internal/api"
+	"devctl/internal/plan"
 	"devctl/internal/version"
 )
 
@@ -44,6 +46,7 @@ func (c *controller) routes() []route {
 	return []route{
 		{http.MethodPost, api.PathJoin, orgBootstrap, c.postJoin},
 		{http.MethodPut, api.PathDeployment, orgAdmin, c.putDeployment},
+		{http.MethodGet, api.PathAssignments, orgAdmin, c.getAssignments},
 		{http.MethodGet, api.PathStatus, orgAdmin, c.getStatus},
 		{http.MethodGet, api.PathEvents, orgAdmin, c.getEvents},
 		{http.MethodGet, api.PathHealth, orgAdmin, c.getHealth},
@@ -162,6 +165,19 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 
 func (c *controller) getHealth(w http.ResponseWriter, _ *http.Request) error {
 	writeJSON(w, http.StatusOK, api.Health{Node: c.self.Name, Version: version.Version, Leader: c.leading.Load()})
+	return nil
+}
+
+// getAssignments tells what the nodes have to run, as it is in etcd: with placeholders for secrets.
+func (c *controller) getAssignments(w http.ResponseWriter, r *http.Request) error {
+	s, err := c.read(r.Context())
+	if err != nil {
+		return c.unavailable(r.Context(), err)
+	}
+	assigned := slices.SortedFunc(slices.Values(s.assignments), func(a, b api.Assignment) int {
+		return cmp.Or(plan.CompareNames(a.Node, b.Node), cmp.Compare(a.Unit, b.Unit))
+	})
+	writeJSON(w, http.StatusOK, api.Assigned{Deployed: s.deployed, Assignments: append([]api.Assignment{}, assigned...)})
 	return nil
 }
 

@@ -126,11 +126,25 @@ func (s state) node(name string) (api.NodeRecord, bool) {
 	return api.NodeRecord{}, false
 }
 
-// holders are the live nodes that hold the endpoint's address.
+// missedBeat is how much older than another's a node's record is when it has missed a beat: they come every 3 s.
+const missedBeat = 4 * time.Second
+
+// holders are the live nodes that hold the endpoint's address. A node that was killed lives on in its record until the
+// lease ends; when another one has taken the address since, and beats on, the last word of the dead one counts no more.
 func (s state) holders() []string {
-	var out []string
+	var claims []api.NodeRecord
+	var latest time.Time
 	for _, n := range s.nodes {
 		if n.HoldsEndpoint {
+			claims = append(claims, n)
+			if n.LastHeartbeat.After(latest) {
+				latest = n.LastHeartbeat
+			}
+		}
+	}
+	var out []string
+	for _, n := range claims {
+		if latest.Sub(n.LastHeartbeat) < missedBeat {
 			out = append(out, n.Name)
 		}
 	}

@@ -63,7 +63,7 @@ func (s state) status(stack string, now time.Time) api.Status {
 func nodeStatus(n api.NodeRecord, observed map[string]api.UnitStatus) api.NodeStatus {
 	out := api.NodeStatus{
 		Name: n.Name, ID: n.ID, Role: n.Role, Zone: n.Zone, Address: n.Address,
-		State: nodeReady, LastHeartbeat: n.LastHeartbeat, Units: []api.UnitStatus{},
+		State: nodeReady, LastHeartbeat: n.LastHeartbeat, Units: []api.UnitStatus{}, Config: n.Config,
 	}
 	for _, u := range observed {
 		out.Units = append(out.Units, u)

@@ -234,6 +234,10 @@ func TestObserved(t *testing.T) {
 	if holder := s.observed().Holder; holder != "" {
 		t.Errorf("two hold the endpoint, and it passes for held by %s", holder)
 	}
+	s.record("worker-2").LastHeartbeat = noon.Add(missedBeat)
+	if holder := s.observed().Holder; holder != "worker-2" {
+		t.Errorf("worker-1 stopped beating and worker-2 took the endpoint, and it passes for held by %q", holder)
+	}
 }
 
 // TestStatusOfReplacedNode has a data node on another machine, while the last look at Redis was at the one before:

@@ -47,16 +47,16 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		_, _ = io.WriteString(stderr, usage)
 		return exitUsage
 	}
-	var run func(context.Context, node, *slog.Logger) error
+	var run func(context.Context, getter, *slog.Logger) error
 	switch args[0] {
 	case "setup":
 		run = setup
 	case "agent":
-		run = runAgent
+		run = asNode(runAgent)
 	case "etcd-prepare":
-		run = prepareEtcd
+		run = asNode(prepareEtcd)
 	case "controller":
-		run = runController
+		run = asNode(runController)
 	case "version":
 		_, _ = fmt.Fprintln(stdout, version.Version)
 		return exitOK
@@ -67,9 +67,9 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	log := newLogger(stderr)
-	n, err := readNode()
+	get, err := environment()
 	if err == nil {
-		err = run(ctx, n, log)
+		err = run(ctx, get, log)
 	}
 	switch {
 	case err == nil || ctx.Err() != nil:
@@ -80,6 +80,17 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	}
 	log.Error(args[0]+" failed", "error", err)
 	return exitFailed
+}
+
+// asNode runs what needs a node that has been set up.
+func asNode(run func(context.Context, node, *slog.Logger) error) func(context.Context, getter, *slog.Logger) error {
+	return func(ctx context.Context, get getter, log *slog.Logger) error {
+		n, err := parseNode(get)
+		if err != nil {
+			return err
+		}
+		return run(ctx, n, log)
+	}
 }
 
 // newLogger logs for the journal, which knows the time.
@@ -109,7 +120,7 @@ func runAgent(ctx context.Context, n node, log *slog.Logger) error {
 		}
 	}
 	return agent.Run(ctx, agent.Config{
-		Identity: n.Identity, ID: n.ID, Ignition: n.Ignition, Version: version.Version, Mains: n.Mains, Log: log,
+		Identity: n.Identity, Platform: n.Platform, ID: n.ID, Ignition: n.Ignition, Version: version.Version, Mains: n.Mains, Log: log,
 		Ready: func() {
 			notify(log, "registered as "+n.Identity.Name)
 			if err := settle(); err != nil {

@@ -22,40 +22,47 @@ const (
 	keyMains    = "DEVCTL_MAINS"
 	keyInstance = "DEVCTL_INSTANCE_ID"
 	keyCgroups  = "PODMAN_CGROUPS"
+
+	// On clouds.
+	keyPlatform  = "DEVCTL_PLATFORM"
+	keyRegistry  = "DEVCTL_REGISTRY"
+	keyMainNames = "DEVCTL_MAIN_NAMES"
+	keyFounders  = "DEVCTL_FOUNDERS" // in the registry only
 )
 
 // node is what the environment says about this machine.
 type node struct {
 	Identity  api.Identity
-	ID        string // container ID or instance ID; empty before setup
-	Ignition  string // hash of the Ignition config
+	Platform  api.Platform // empty for local
+	ID        string       // container ID or instance ID; empty before setup
+	Ignition  string       // hash of the Ignition config
 	Mains     []api.Peer
 	FoundEtcd bool // this main node may form the stack's etcd cluster
 }
 
-// readNode reads the environment; a key that is not there is looked for in the files that units load it from, so
+// environment reads the environment; a key that is not there is looked for in the files that units load it from, so
 // that a person can run a subcommand by hand.
-func readNode() (node, error) {
+func environment() (getter, error) {
 	values := map[string]string{}
 	for _, file := range []string{api.NodeEnvFile, api.ClusterEnvFile, api.PlatformEnvFile} {
 		text, err := os.ReadFile(file)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return node{}, fmt.Errorf("read the node's environment: %w", err)
+			return nil, fmt.Errorf("read the node's environment: %w", err)
 		}
 		for key, value := range parseEnv(string(text)) {
 			values[key] = value
 		}
 	}
-	return parseNode(func(key string) string {
+	return func(key string) string {
 		if value, ok := os.LookupEnv(key); ok {
 			return value
 		}
 		return values[key]
-	})
+	}, nil
 }
 
 // parseNode checks all there is and reports everything that is wrong at once.
-func parseNode(get func(key string) string) (node, error) {
+func parseNode(get getter) (node, error) {
 	var problems []error
 	need := func(key string) string {
 		value := get(key)
@@ -69,6 +76,7 @@ func parseNode(get func(key string) string) (node, error) {
 			Stack: need(keyStack), Name: need(keyNode), Role: api.Role(need(keyRole)),
 			Zone: need(keyZone), Address: need(keyAddress),
 		},
+		Platform: api.Platform(get(keyPlatform)),
 		ID:       get(keyInstance),
 		Ignition: get(keyConfig),
 	}

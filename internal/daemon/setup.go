@@ -8,11 +8,13 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"devctl/internal/api"
 	"devctl/internal/atomicfile"
+	"devctl/internal/etcdmember"
 	"devctl/internal/pki"
 )
 
@@ -22,8 +24,26 @@ const (
 )
 
 // setup prepares the node for every other unit, once per boot.
-func setup(_ context.Context, n node, log *slog.Logger) error {
-	if err := completePlatform(api.PlatformEnvFile, machineIDFile, cgroupRoot); err != nil {
+func setup(ctx context.Context, get getter, log *slog.Logger) error {
+	where, err := newCloud(get)
+	if err != nil {
+		return err
+	}
+	var known []setting
+	if where != nil {
+		founded, err := etcdmember.HasData(api.EtcdDataDir)
+		if err != nil {
+			return err
+		}
+		if known, err = identify(ctx, where, get, founded, log); err != nil {
+			return err
+		}
+	}
+	if err := completePlatform(api.PlatformEnvFile, known, machineIDFile, cgroupRoot); err != nil {
+		return err
+	}
+	n, err := parseNode(over(known, get))
+	if err != nil {
 		return err
 	}
 	if n.Identity.Role == api.RoleMain {
@@ -35,9 +55,19 @@ func setup(_ context.Context, n node, log *slog.Logger) error {
 	return nil
 }
 
-// completePlatform adds to the platform's environment what it does not have: how podman has to treat cgroups, and
-// the machine's ID where the platform gives it none. What is there stays as it is.
-func completePlatform(file, machineID, cgroups string) error {
+// over looks among settings first.
+func over(some []setting, get getter) getter {
+	return func(key string) string {
+		if i := slices.IndexFunc(some, func(s setting) bool { return s.key == key }); i >= 0 {
+			return some[i].value
+		}
+		return get(key)
+	}
+}
+
+// completePlatform adds to the platform's environment what it does not have: what is known about the machine, how podman
+// has to treat cgroups, and the machine's ID where the platform gives it none. What is there stays as it is.
+func completePlatform(file string, known []setting, machineID, cgroups string) error {
 	text, err := os.ReadFile(file)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("read the platform's environment: %w", err)
@@ -48,19 +78,28 @@ func completePlatform(file, machineID, cgroups string) error {
 	if len(text) > 0 && !strings.HasSuffix(string(text), "\n") {
 		b.WriteByte('\n')
 	}
+	add := func(key, value string) {
+		if have[key] == "" {
+			have[key] = value
+			fmt.Fprintf(&b, "%s=%s\n", key, value)
+		}
+	}
+	for _, s := range known {
+		add(s.key, s.value)
+	}
 	if have[keyInstance] == "" {
 		id, err := os.ReadFile(machineID)
 		if err != nil {
 			return fmt.Errorf("read the machine's ID: %w", err)
 		}
-		fmt.Fprintf(&b, "%s=%s\n", keyInstance, strings.TrimSpace(string(id)))
+		add(keyInstance, strings.TrimSpace(string(id)))
 	}
 	if have[keyCgroups] == "" {
 		mode, err := podmanCgroups(cgroups)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(&b, "%s=%s\n", keyCgroups, mode)
+		add(keyCgroups, mode)
 	}
 	if b.String() == string(text) {
 		return nil
@@ -97,10 +136,10 @@ func issueCertificates(id api.Identity, authorityDir, dir string, now time.Time,
 		profile pki.Profile
 	}{
 		{"etcd", pki.Profile{CommonName: "etcd", Organization: "devctl:etcd", Addresses: local, Server: true, Client: true}},
-		{"controller", pki.Profile{CommonName: "root", Organization: "devctl:controller", Addresses: local, Server: true, Client: true}},
+		{"controller", pki.Profile{CommonName: "root", Organization: "devctl:controller", Addresses: append(slices.Clone(local), api.ControllerName), Server: true, Client: true}},
 		{"node", pki.Profile{CommonName: id.Name, Organization: "devctl:" + string(id.Role), Addresses: []string{id.Address}, Server: true, Client: true}},
 	} {
-		reason := stale(dir, c.file, ca.Cert, now)
+		reason := stale(dir, c.file, ca.Cert, c.profile.Addresses, now)
 		if reason == "" {
 			continue
 		}
@@ -117,13 +156,13 @@ func issueCertificates(id api.Identity, authorityDir, dir string, now time.Time,
 }
 
 // stale says why a certificate has to be issued, or nothing.
-func stale(dir, name, ca string, now time.Time) string {
+func stale(dir, name, ca string, addresses []string, now time.Time) string {
 	pair, err := pki.Load(dir, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "there is none yet"
 	}
 	if err == nil {
-		err = pair.IssuedBy(ca)
+		err = errors.Join(pair.IssuedBy(ca), pair.Covers(addresses))
 	}
 	if err != nil {
 		return err.Error()

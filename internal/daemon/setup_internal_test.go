@@ -53,7 +53,7 @@ func TestCompletePlatform(t *testing.T) {
 				write(t, filepath.Join(cgroups, "cgroup.controllers"), "cpu memory\n")
 			}
 			for range 2 { // at the next boot too
-				if err := completePlatform(file, id, cgroups); err != nil {
+				if err := completePlatform(file, nil, id, cgroups); err != nil {
 					t.Fatal(err)
 				}
 				got, err := os.ReadFile(file)
@@ -141,6 +141,18 @@ func TestIssueCertificates(t *testing.T) {
 	same("after a key was lost", issue(now), "etcd", "controller")
 	first = issue(now)
 	same("in the last third", issue(now.AddDate(0, 8, 15)))
+	first = issue(now)
+	unnamed, err := ca.Issue(pki.Profile{CommonName: "root", Organization: "devctl:controller", Addresses: []string{id.Address, "127.0.0.1", "localhost"}, Server: true, Client: true}, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unnamed.Store(dir, "controller"); err != nil {
+		t.Fatal(err)
+	}
+	same("with a controller's certificate from before it had a name", issue(now), "etcd", "node")
+	if want := `certificate of \"root\" is not for controller.devctl`; !strings.Contains(journal.String(), want) {
+		t.Errorf("it says %s, want %s", journal.String(), want)
+	}
 	first = issue(now)
 	newAuthority("local")
 	same("under another authority", issue(now))

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,21 +14,34 @@ import (
 	"time"
 )
 
-// backend reads the files of Pulumi's file backend where asking the CLI would cost a process, or where the CLI has
-// no answer: which process holds a lock, and whether a killed run left operations pending.
-type backend struct{ dir, project string }
+// backend is where the states of stacks are, as far as we have to know more of it than Pulumi's CLI tells.
+type backend interface {
+	exists(stack string) bool
+	learn(exists bool) // what became of the stack in work
+	// pending tells whether a run was killed while operations were under way.
+	pending(ctx context.Context, stack string) (bool, error)
+	// unlock removes the locks of dead processes, where it can. A lock that somebody holds is a *LockedError.
+	unlock(stack string) error
+}
 
-func (b backend) checkpoint(stack string) string {
+// files reads the files of Pulumi's file backend where asking the CLI would cost a process, or where the CLI has
+// no answer: which process holds a lock, and whether a killed run left operations pending.
+type files struct{ dir, project string }
+
+var _ backend = files{}
+
+func (b files) checkpoint(stack string) string {
 	return filepath.Join(b.dir, ".pulumi", "stacks", b.project, stack+".json")
 }
 
-func (b backend) exists(stack string) bool {
+func (files) learn(bool) {} // the files are looked at every time
+
+func (b files) exists(stack string) bool {
 	_, err := os.Stat(b.checkpoint(stack))
 	return err == nil
 }
 
-// pending tells whether a run was killed while operations were under way.
-func (b backend) pending(stack string) (bool, error) {
+func (b files) pending(_ context.Context, stack string) (bool, error) {
 	data, err := os.ReadFile(b.checkpoint(stack))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
@@ -48,15 +62,13 @@ func (b backend) pending(stack string) (bool, error) {
 	return len(file.Checkpoint.Latest.Pending) > 0, nil
 }
 
-// unlock removes the locks that dead processes of this machine left behind. A lock that somebody holds is a
-// *LockedError.
-func (b backend) unlock(stack string) error {
+func (b files) unlock(stack string) error {
 	dir := filepath.Join(b.dir, ".pulumi", "locks", "organization", b.project, stack)
-	files, err := filepath.Glob(filepath.Join(globQuoted(dir), "*.json"))
+	locks, err := filepath.Glob(filepath.Join(globQuoted(dir), "*.json"))
 	if err != nil {
 		return fmt.Errorf("look for locks: %w", err)
 	}
-	for _, file := range files {
+	for _, file := range locks {
 		data, err := os.ReadFile(file)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // given back meanwhile
@@ -79,7 +91,7 @@ func (b backend) unlock(stack string) error {
 			return fmt.Errorf("look for locks: %w", err)
 		}
 		if lock.Hostname != host || pulumiRuns(lock.PID) {
-			return &LockedError{Stack: stack, PID: lock.PID, User: lock.Username, Host: lock.Hostname, Since: lock.Timestamp, File: file}
+			return &LockedError{Stack: stack, PID: lock.PID, User: lock.Username, Host: lock.Hostname, Since: lock.Timestamp, Lock: file}
 		}
 		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("remove the lock of a dead process: %w", err)

@@ -1,5 +1,5 @@
 // Package engine runs the stack's Pulumi program: it is the only place that knows Pulumi's Automation API, its CLI
-// and its file backend. It turns the engine's events into typed ones, its wall of text into short errors, and keeps a
+// and its backends. It turns the engine's events into typed ones, its wall of text into short errors, and keeps a
 // log of every run.
 //
 // A stack survives whatever happens to a run: locks of dead processes and operations that a killed run left pending
@@ -7,6 +7,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"debug/buildinfo"
 	"errors"
@@ -28,6 +29,14 @@ type Options struct {
 	Stack       string
 	Home        string // devctl's data folder: state, passphrase, logs of runs
 	BinDir      string // where the pinned pulumi is
+
+	// Backend is the URL of where states are: file:///folder, s3://bucket?region=…; "" is the state folder in Home. A stack
+	// whose state is in another one is a *MovedError, unless Moved is set.
+	Backend string
+	Moved   bool
+	// SecretsProvider is what the secrets of a new stack are encrypted with: a URL such as awskms://alias/devctl, or "" for
+	// the passphrase in Home.
+	SecretsProvider string
 
 	// Program is what Preview and Up run; the other methods do without.
 	Program pulumi.RunFunc
@@ -57,14 +66,27 @@ var validName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,99}$`)
 // Version is the version of Pulumi, the CLI's and the SDK's.
 func Version() string { return sdk.Version.String() }
 
-// Open checks the options and that the pinned pulumi is there. It starts no process and writes nothing.
-func Open(_ context.Context, o Options) (*Stack, error) {
+// Open checks the options and that the pinned pulumi is there. On a backend of files it starts no process and writes
+// nothing; another one is asked about the stack, so that an error of Open, and not of Exists, is that nobody answers.
+func Open(ctx context.Context, o Options) (*Stack, error) {
 	for what, name := range map[string]string{"project": o.Project, "stack": o.Stack} {
 		if !validName.MatchString(name) {
 			return nil, fmt.Errorf("open stack: %q is no name for a %s: use letters, digits, '-', '_' and '.'", name, what)
 		}
 	}
-	return open(o)
+	s, err := open(o)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.checkMoved(); err != nil {
+		return nil, err
+	}
+	if r, isRemote := s.backend.(*remote); isRemote {
+		if err := s.ask(ctx, r); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
 }
 
 // open is Open for what concerns no single stack.
@@ -77,8 +99,14 @@ func open(o Options) (*Stack, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Stack{options: o, home: h, backend: backend{dir: h.state(), project: o.Project}}
-	s.command = &command{path: path, env: h.environment(o.Providers), kill: o.Kill, exists: s.backend.exists}
+	s := &Stack{options: o, home: h}
+	env := h.environment(o.Backend, o.Providers)
+	s.command = &command{path: path, env: env, kill: o.Kill, exists: func(stack string) bool { return s.backend.exists(stack) }}
+	if dir, isFiles := h.stateDir(o.Backend); isFiles {
+		s.backend = files{dir: dir, project: o.Project}
+	} else {
+		s.backend = &remote{url: o.Backend, export: s.exportRaw}
+	}
 	return s, nil
 }
 
@@ -116,16 +144,24 @@ func (s *Stack) workspace(ctx context.Context, create bool) (*auto.Stack, error)
 	if err != nil {
 		return nil, err
 	}
-	stack, err := auto.UpsertStack(ctx, s.options.Stack, w)
+	if err := s.checkSecretsProvider(); err != nil {
+		return nil, err
+	}
+	enter := auto.NewStack
+	if s.Exists() {
+		enter = auto.SelectStack
+	}
+	stack, err := enter(ctx, s.options.Stack, w)
 	if err != nil {
 		return nil, fmt.Errorf("open stack %q: %w", s.options.Stack, plain(err))
 	}
+	s.backend.learn(true)
 	return &stack, nil
 }
 
 // localWorkspace is the Automation API on our folders and our way to run the CLI.
 func (s *Stack) localWorkspace(ctx context.Context) (auto.Workspace, error) {
-	dir := s.home.stack(s.options.Stack)
+	dir := s.home.stack(s.options.Project, s.options.Stack)
 	if err := s.home.prepare(dir, s.options); err != nil {
 		return nil, err
 	}
@@ -134,7 +170,7 @@ func (s *Stack) localWorkspace(ctx context.Context) (auto.Workspace, error) {
 		program = func(*pulumi.Context) error { return errors.New("this devctl command has no program to run") }
 	}
 	w, err := auto.NewLocalWorkspace(ctx, auto.WorkDir(dir), auto.PulumiHome(s.home.pulumi()), auto.Pulumi(s.command),
-		auto.SecretsProvider("passphrase"), auto.Program(program))
+		auto.SecretsProvider(cmp.Or(s.options.SecretsProvider, passphraseProvider)), auto.Program(program))
 	if err != nil {
 		return nil, fmt.Errorf("open folder %s: %w", dir, err)
 	}
@@ -144,20 +180,31 @@ func (s *Stack) localWorkspace(ctx context.Context) (auto.Workspace, error) {
 // Exists tells whether the stack has a state, even an empty one.
 func (s *Stack) Exists() bool { return s.backend.exists(s.options.Stack) }
 
-// Remove forgets a stack that has no resources any more. The logs of its runs stay.
+// Remove takes a stack that has no resources any more out of the state. What was set with SetSecret stays for the next
+// time, and so do the logs of its runs.
 func (s *Stack) Remove(ctx context.Context) error {
-	stack, err := s.workspace(ctx, false)
+	w, err := s.existing(ctx)
 	if err != nil {
 		return err
 	}
 	if err := s.backend.unlock(s.options.Stack); err != nil {
 		return err
 	}
-	if err := stack.Workspace().RemoveStack(ctx, s.options.Stack); err != nil {
-		return fmt.Errorf("remove stack %q: %w", s.options.Stack, plain(err))
-	}
-	if err := os.RemoveAll(s.home.stack(s.options.Stack)); err != nil {
+	if _, err := s.pulumi(ctx, w, nil, "stack", "rm", "--yes", "--preserve-config", "--stack", s.options.Stack); err != nil {
 		return fmt.Errorf("remove stack %q: %w", s.options.Stack, err)
+	}
+	s.backend.learn(false)
+	if kept, err := s.Secrets(); err != nil || len(kept) > 0 {
+		return err
+	}
+	return s.Forget()
+}
+
+// Forget removes what this machine keeps of a stack that is in no state any more: its imported secrets, and where its
+// state was. The logs of its runs stay.
+func (s *Stack) Forget() error {
+	if err := os.RemoveAll(s.home.stack(s.options.Project, s.options.Stack)); err != nil {
+		return fmt.Errorf("forget stack %q: %w", s.options.Stack, err)
 	}
 	return nil
 }

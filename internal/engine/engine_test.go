@@ -219,7 +219,7 @@ func (b *bench) noSecrets(t *testing.T) {
 		}
 		return err
 	})
-	if err != nil || files < 10 {
+	if err != nil || files < 5 {
 		t.Errorf("looked through %d files: %v", files, err)
 	}
 	info, err := os.Stat(b.options.Home)

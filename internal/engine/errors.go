@@ -21,12 +21,17 @@ type LockedError struct {
 	User  string
 	Host  string
 	Since time.Time
-	File  string // the lock: to be removed by hand when the process is known to be gone
+	Lock  string // file or URL
+	Gone  bool   // the process was one of this machine, and is no more
 }
 
 func (e *LockedError) Error() string {
-	return fmt.Sprintf("stack %q is being changed by process %d of %s on %s since %s; wait for it, or, if it is gone, remove %s",
-		e.Stack, e.PID, e.User, e.Host, e.Since.Format(time.RFC3339), e.File)
+	if e.Gone {
+		return fmt.Sprintf("stack %q is locked by process %d of %s on this machine, which ended without unlocking it; take the lock %s away with `devctl stack unlock %s`",
+			e.Stack, e.PID, e.User, e.Lock, e.Stack)
+	}
+	return fmt.Sprintf("stack %q is being changed by process %d of %s on %s since %s; wait for it, or, if it is gone, take the lock %s away with `devctl stack unlock %s`",
+		e.Stack, e.PID, e.User, e.Host, e.Since.Format(time.RFC3339), e.Lock, e.Stack)
 }
 
 // Failure is what went wrong with one resource.

@@ -168,7 +168,7 @@ func TestKilled(t *testing.T) {
 		t.Errorf("error: %v", err)
 	}
 	release()
-	if _, err := os.Stat(held.File); err != nil {
+	if _, err := os.Stat(held.Lock); err != nil {
 		t.Fatalf("the lock of the killed run: %v", err)
 	}
 	summary, events := run(t, s.Up)
@@ -233,7 +233,7 @@ func TestLocks(t *testing.T) {
 			summary, err := s.Up(t.Context(), nil)
 			var locked *engine.LockedError
 			switch {
-			case test.held && (!errors.As(err, &locked) || locked.User != "ann" || locked.Host != "elsewhere" || locked.File != lock):
+			case test.held && (!errors.As(err, &locked) || locked.User != "ann" || locked.Host != "elsewhere" || locked.Lock != lock):
 				t.Errorf("error: %v", err)
 			case !test.held && err != nil:
 				t.Errorf("error: %v\n%s", err, engineLog(summary))

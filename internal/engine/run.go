@@ -140,8 +140,8 @@ func drain(stream <-chan events.EngineEvent, ended <-chan struct{}, each func(ev
 // failure says in a few words why a run failed.
 func (s *Stack) failure(ctx context.Context, op string, err error, t *translator, dir string) error {
 	if auto.IsConcurrentUpdateError(err) {
-		if locked := s.backend.unlock(s.options.Stack); locked != nil {
-			return locked
+		if held := heldLock(s.options.Stack, err.Error()); held != nil {
+			return held
 		}
 		return fmt.Errorf("stack %q was being changed by somebody else; try again", s.options.Stack)
 	}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -9,7 +10,6 @@ import (
 	"time"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/auto"
-	"github.com/pulumi/pulumi/sdk/v3/go/auto/optlist"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/apitype"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
 )
@@ -88,31 +88,12 @@ func reveal(v any) (plain any, secret bool, err error) {
 	return v, secret, nil
 }
 
-// Export returns the stack's state as the backend has it: JSON, with its secrets encrypted.
-func (s *Stack) Export(ctx context.Context) ([]byte, error) {
-	w, err := s.existing(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return s.export(ctx, w)
-}
-
 func (s *Stack) existing(ctx context.Context) (auto.Workspace, error) {
 	stack, err := s.workspace(ctx, false)
 	if err != nil {
 		return nil, err
 	}
 	return stack.Workspace(), nil
-}
-
-// export is the API's method without its --show-secrets.
-func (s *Stack) export(ctx context.Context, w auto.Workspace) ([]byte, error) {
-	stdout, stderr, _, err := s.command.Run(ctx, w.WorkDir(), nil, nil, nil, []string{"PULUMI_HOME=" + w.PulumiHome()},
-		"stack", "export", "--stack", s.options.Stack)
-	if err != nil {
-		return nil, fmt.Errorf("export stack %q: %w: %s", s.options.Stack, err, stderr)
-	}
-	return []byte(stdout), nil
 }
 
 // recover makes the state ready for a run whatever happened to the one before: it takes the locks of dead processes
@@ -122,7 +103,7 @@ func (s *Stack) recover(ctx context.Context) error {
 	if err := s.backend.unlock(s.options.Stack); err != nil {
 		return err
 	}
-	pending, err := s.backend.pending(s.options.Stack)
+	pending, err := s.backend.pending(ctx, s.options.Stack)
 	if err != nil || !pending {
 		return err
 	}
@@ -130,7 +111,7 @@ func (s *Stack) recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	data, err := s.export(ctx, w)
+	data, err := s.Export(ctx)
 	if err != nil {
 		return err
 	}
@@ -146,8 +127,12 @@ func (s *Stack) recover(ctx context.Context) error {
 	if state.Deployment, err = json.Marshal(deployment); err != nil {
 		return fmt.Errorf("clear interrupted operations: %w", err)
 	}
-	if err := w.ImportStack(ctx, s.options.Stack, state); err != nil {
-		return fmt.Errorf("clear interrupted operations: %w", plain(err))
+	cleared, err := json.Marshal(state)
+	if err != nil {
+		return fmt.Errorf("clear interrupted operations: %w", err)
+	}
+	if _, err := s.pulumi(ctx, w, bytes.NewReader(cleared), "stack", "import", "--stack", s.options.Stack); err != nil {
+		return fmt.Errorf("clear interrupted operations: %w", err)
 	}
 	return nil
 }
@@ -160,16 +145,19 @@ type StackInfo struct {
 	Updating   bool      // a run works on it now, or was killed
 }
 
-// List returns the stacks of the project, sorted by name. Of the options it needs Project, Home and BinDir.
+// List returns the stacks of the project in one backend, sorted by name. Of the options it needs Project, Home, BinDir and
+// Backend.
 func List(ctx context.Context, o Options) ([]StackInfo, error) {
 	s, err := open(o)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(filepath.Join(s.home.state(), ".pulumi")); os.IsNotExist(err) {
-		return nil, nil
+	if own, isFiles := s.backend.(files); isFiles {
+		if _, err := os.Stat(filepath.Join(own.dir, ".pulumi")); os.IsNotExist(err) {
+			return nil, nil
+		}
 	}
-	dir := filepath.Join(string(s.home), "stacks")
+	dir := s.home.project(o.Project)
 	if err := s.home.prepare(dir, o); err != nil {
 		return nil, err
 	}
@@ -177,7 +165,7 @@ func List(ctx context.Context, o Options) ([]StackInfo, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list stacks: %w", err)
 	}
-	found, err := w.ListStacks(ctx, optlist.All())
+	found, err := w.ListStacks(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list stacks: %w", plain(err))
 	}

@@ -83,9 +83,9 @@ func Prepare(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
-	has, err := hasLog(c.DataDir)
+	has, err := HasData(c.DataDir)
 	if err != nil {
-		return fmt.Errorf("look for etcd's data: %w", err)
+		return err
 	}
 	if has {
 		removed, err := c.wasRemoved(ctx, self, others)
@@ -118,15 +118,15 @@ func Prepare(ctx context.Context, c Config) error {
 	return c.writeEnv(c.clusterOf(self, members), "existing")
 }
 
-// hasLog tells whether a member has run on the data directory. Only the write-ahead log counts, as for etcd
+// HasData tells whether a member has run on the data directory. Only the write-ahead log counts, as for etcd
 // itself: a start that failed leaves a database without one.
-func hasLog(dataDir string) (bool, error) {
+func HasData(dataDir string) (bool, error) {
 	entries, err := os.ReadDir(filepath.Join(dataDir, "member", "wal"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil {
-		return false, err
+		return false, fmt.Errorf("look for etcd's data: %w", err)
 	}
 	return slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return filepath.Ext(e.Name()) == ".wal" }), nil
 }

@@ -194,6 +194,20 @@ func (p Pair) RenewAt() (time.Time, error) {
 	return cert.NotAfter.Add(-cert.NotAfter.Sub(cert.NotBefore) / 3), nil
 }
 
+// Covers returns nil when the certificate is valid for all of the addresses (IP addresses and DNS names).
+func (p Pair) Covers(addresses []string) error {
+	cert, err := p.certificate()
+	if err != nil {
+		return err
+	}
+	for _, a := range addresses {
+		if err := cert.VerifyHostname(a); err != nil {
+			return fmt.Errorf("certificate of %q is not for %s", cert.Subject.CommonName, a)
+		}
+	}
+	return nil
+}
+
 // IssuedBy returns nil when the certificate was signed by the authority ca (PEM).
 func (p Pair) IssuedBy(ca string) error {
 	issuer, err := Pair{Cert: ca}.certificate()

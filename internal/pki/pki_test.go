@@ -290,3 +290,23 @@ func TestStoreAndLoad(t *testing.T) {
 		t.Errorf("load of a mixed pair: %v", err)
 	}
 }
+
+func TestCovers(t *testing.T) {
+	t.Parallel()
+	ca := authority(t, "local")
+	pair, err := ca.Issue(pki.Profile{CommonName: "root", Addresses: []string{"198.18.0.11", "controller.devctl"}}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := pair.Covers([]string{"controller.devctl", "198.18.0.11"}); err != nil {
+		t.Error(err)
+	}
+	for address, want := range map[string]string{
+		"198.18.0.12": `certificate of "root" is not for 198.18.0.12`,
+		"localhost":   `certificate of "root" is not for localhost`,
+	} {
+		if err := pair.Covers([]string{"198.18.0.11", address}); err == nil || err.Error() != want {
+			t.Errorf("error = %v, want %s", err, want)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"math/big"
 	"time"
 
+	p "github.com/pulumi/pulumi-go-provider"
 	"github.com/pulumi/pulumi-go-provider/infer"
 
 	"devctl/internal/api"
@@ -66,11 +67,13 @@ func (authority) Create(_ context.Context, req infer.CreateRequest[authorityArgs
 	return resp, nil
 }
 
-// password is a random password.
+// password is a random password, or one that was given.
 type password struct{}
 
 type passwordArgs struct {
-	Length int `pulumi:"length"`
+	Length int `pulumi:"length"` // of a random one
+	// Value is the password that is wanted. Without one, what is there stays, and a new one is random.
+	Value *string `pulumi:"value,optional" provider:"secret"`
 }
 
 type passwordState struct {
@@ -83,9 +86,13 @@ func (*password) Annotate(a infer.Annotator) { a.SetToken("pki", "Password") }
 // alphabet needs no quoting in a shell, a URL, an environment file or a configuration file.
 const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
-// Create draws the password.
+// Create draws the password, unless one is given.
 func (password) Create(_ context.Context, req infer.CreateRequest[passwordArgs]) (infer.CreateResponse[passwordState], error) {
 	resp := infer.CreateResponse[passwordState]{ID: req.Name, Output: passwordState{passwordArgs: req.Inputs}}
+	if req.Inputs.Value != nil {
+		resp.Output.Result = *req.Inputs.Value
+		return resp, nil
+	}
 	if req.DryRun {
 		return resp, nil
 	}
@@ -99,4 +106,26 @@ func (password) Create(_ context.Context, req infer.CreateRequest[passwordArgs])
 	}
 	resp.Output.Result = string(drawn)
 	return resp, nil
+}
+
+// Update takes over the password that is given now.
+func (password) Update(_ context.Context, req infer.UpdateRequest[passwordArgs, passwordState]) (infer.UpdateResponse[passwordState], error) {
+	out := passwordState{passwordArgs: req.Inputs, Result: req.State.Result}
+	if req.Inputs.Value != nil {
+		out.Result = *req.Inputs.Value
+	}
+	return infer.UpdateResponse[passwordState]{Output: out}, nil
+}
+
+// Diff compares what is wanted with the password itself, not with what was wanted before: who works on the stack from a
+// machine where nothing was imported changes nothing.
+func (password) Diff(_ context.Context, req infer.DiffRequest[passwordArgs, passwordState]) (infer.DiffResponse, error) {
+	differences := map[string]p.PropertyDiff{}
+	if req.Inputs.Length != req.State.Length {
+		differences["length"] = replaced()
+	}
+	if wanted := req.Inputs.Value; wanted != nil && *wanted != req.State.Result {
+		differences["value"] = changed()
+	}
+	return infer.DiffResponse{HasChanges: len(differences) > 0, DetailedDiff: differences}, nil
 }

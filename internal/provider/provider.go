@@ -10,21 +10,14 @@ import (
 
 	p "github.com/pulumi/pulumi-go-provider"
 	"github.com/pulumi/pulumi-go-provider/infer"
-	"github.com/pulumi/pulumi/sdk/v3/go/common/util/rpcutil"
-	rpc "github.com/pulumi/pulumi/sdk/v3/proto/go"
-	"google.golang.org/grpc"
-	"google.golang.org/protobuf/types/known/emptypb"
 
 	"devctl/images"
 	"devctl/internal/localcloud"
+	"devctl/internal/plugin"
 )
 
 // Name is the provider's package name in type tokens: devctl:local:Network.
 const Name = "devctl"
-
-// schemaVersion is the version of the resources' shape. It is not devctl's: Pulumi wants semantic versions only,
-// and a build of devctl may be called after a commit.
-const schemaVersion = "1.0.0"
 
 // Options are what the resources work with.
 type Options struct {
@@ -48,55 +41,14 @@ func New(o Options) (p.Provider, error) {
 	return provider, nil
 }
 
-// Serve serves the provider on a port of 127.0.0.1 until ctx ends. It returns once it listens; Pulumi finds it by
-// PULUMI_DEBUG_PROVIDERS=devctl:PORT. done is closed when ctx has ended and so have all calls, for which that is the end
-// too.
+// Serve serves the provider on a port of 127.0.0.1 until ctx ends: see plugin.Serve. What is being made when the engine is
+// interrupted is finished (see localcloud.Cloud.Stop).
 func Serve(ctx context.Context, o Options) (port int, done <-chan struct{}, err error) {
 	provider, err := New(o)
 	if err != nil {
 		return 0, nil, err
 	}
-	server, err := p.RawServer(Name, schemaVersion, provider)(nil)
-	if err != nil {
-		return 0, nil, fmt.Errorf("serve provider %s: %w", Name, err)
-	}
-	stop, ended := make(chan bool), make(chan struct{})
-	handle, err := rpcutil.ServeWithOptions(rpcutil.ServeOptions{
-		Cancel:  stop,
-		Options: []grpc.ServerOption{grpc.UnaryInterceptor(until(ctx))},
-		Init: func(s *grpc.Server) error {
-			rpc.RegisterResourceProviderServer(s, server)
-			return nil
-		},
-	})
-	if err != nil {
-		return 0, nil, fmt.Errorf("serve provider %s: %w", Name, err)
-	}
-	go func() {
-		defer close(ended)
-		select {
-		case <-ctx.Done():
-			close(stop)
-			<-handle.Done
-		case <-handle.Done:
-		}
-	}()
-	return handle.Port, ended, nil
-}
-
-// until ends calls when ctx does, and on nothing else but the end of the engine itself. The engine calls Cancel at the
-// first interrupt and at the end of every run. infer would cut off the calls under way then, and all later ones; here what
-// is being made is finished (see localcloud.Cloud.Stop), and the next run finds the provider as new.
-func until(ctx context.Context) grpc.UnaryServerInterceptor {
-	return func(call context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-		if info.FullMethod == rpc.ResourceProvider_Cancel_FullMethodName {
-			return &emptypb.Empty{}, nil
-		}
-		call, cancel := context.WithCancel(call)
-		defer cancel()
-		defer context.AfterFunc(ctx, cancel)()
-		return handler(call, req)
-	}
+	return plugin.Serve(ctx, Name, provider)
 }
 
 // reporter is how the work of a resource tells its progress.

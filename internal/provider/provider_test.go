@@ -39,7 +39,7 @@ func program(set *images.Set, prefix, config string, nodes int) pulumi.RunFunc {
 		if err != nil {
 			return err
 		}
-		password, err := components.NewPassword(ctx, "redis-app")
+		password, err := components.NewPassword(ctx, "redis-app", nil)
 		if err != nil {
 			return err
 		}
@@ -53,7 +53,7 @@ func program(set *images.Set, prefix, config string, nodes int) pulumi.RunFunc {
 			return err
 		}
 		args := components.NodeGroupArgs{
-			Stack: stack, Role: api.RoleData, Network: network, Artifacts: artifacts, Config: pulumi.String(config).ToStringOutput(),
+			Stack: stack, Role: api.RoleData, Network: network, Artifacts: artifacts, Config: config,
 			Secrets: authority.CAKey.ApplyT(func(string) string {
 				return `{"ignition":{"version":"3.3.0"},"storage":{"files":[{"path":"/etc/devctl/secret","contents":{"source":"data:,` + secret + `"}}]}}`
 			}).(pulumi.StringOutput),

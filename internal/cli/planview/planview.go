@@ -1,45 +1,99 @@
-// Package planview shows what an update would change, or has changed, the way people think about a stack: network,
-// nodes by role, endpoint; and of every change what is different inside, a config as text and never as one long
-// line. It is pure.
+// Package planview shows what an update would change the way people think about a stack: network, machines by role,
+// endpoint, deployment. Of every machine's configuration it shows what is different inside, unit by unit and file by file
+// and never as one long line; of every change, which machines it replaces, in which order, and what people will notice. No
+// secret is in a plan, not even a piece of one, but a secret that changes is named.
+//
+// A Plan is data: its JSON is what `devctl preview -o json` prints. Text and Markdown are two ways to write it. The package
+// is pure.
 package planview
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 
-	"devctl/internal/cli/output"
+	"devctl/internal/api"
 	"devctl/internal/engine"
 )
 
-// Groups in the order in which they are shown.
-var groups = []string{"network", "main", "worker", "data", "endpoint", "other"}
-
-// Change is one resource that changes.
-type Change struct {
-	Group string                  `json:"group"` // network | main | worker | data | endpoint | other
-	Op    engine.Op               `json:"op"`    // create | update | replace | delete
-	Type  string                  `json:"type"`  // for example devctl:local:NodeGroup
-	Name  string                  `json:"name"`
-	Diff  []engine.PropertyChange `json:"diff"` // sorted by path
-}
+// Format is the version of a plan's JSON. It counts up when a field changes its meaning or goes; new fields may come.
+const Format = 1
 
 // Plan is all that an update would do.
 type Plan struct {
-	Stack   string            `json:"stack"`
-	Changes []Change          `json:"changes"`
-	Summary map[engine.Op]int `json:"summary"` // number of resources by what is done to them; same: nothing
+	Format   int    `json:"format"` // see Format
+	Stack    string `json:"stack"`
+	Provider string `json:"provider"` // local | aws | digitalocean
+	// Against is what the spec is compared with, when it is not what exists.
+	Against string `json:"against,omitempty"`
+	// Unknowns are what this preview cannot know, a sentence each.
+	Unknowns []string `json:"unknowns"`
+	// Summary is the number of resources by what is done to them; same: nothing.
+	Summary map[engine.Op]int `json:"summary"`
+	// Notice is the worst of what people will notice.
+	Notice Notice `json:"notice"`
+	// Groups are those with changes, in the order: network, main, worker, data, endpoint, deployment, secrets, artifacts, other.
+	Groups []Group `json:"groups"`
+	// Changes are all resources that change, in the order of the groups.
+	Changes []Change `json:"changes"`
 }
 
-// New sorts the events of a preview into a plan: by group, then by what the resource is.
-func New(stack string, events []engine.Event) Plan {
-	p := Plan{Stack: stack, Changes: []Change{}, Summary: map[engine.Op]int{engine.OpSame: 0}}
-	for _, op := range changing {
-		p.Summary[op] = 0
+// Group is what changes in one part of a stack.
+type Group struct {
+	Name string `json:"name"`
+	// Resources is the number of changing resources by what is done to them.
+	Resources map[engine.Op]int `json:"resources"`
+	// Machines are what happens to machines, in the order in which it does.
+	Machines []Machines `json:"machines,omitempty"`
+	// Notice is what people notice of all that, and Why says it in words.
+	Notice Notice `json:"notice"`
+	Why    string `json:"why,omitempty"`
+	// Configs are the differences inside of configurations, each once with all that have it.
+	Configs []Config `json:"configs,omitempty"`
+	// Secrets are the names of those that change.
+	Secrets []string `json:"secrets,omitempty"`
+}
+
+// Change is one resource that changes.
+type Change struct {
+	Group string    `json:"group"`
+	Op    engine.Op `json:"op"`   // create | update | replace | delete
+	Type  string    `json:"type"` // for example aws:ec2/launchTemplate:LaunchTemplate
+	Name  string    `json:"name"`
+	URN   string    `json:"urn,omitempty"`
+	Role  api.Role  `json:"role,omitempty"` // of what belongs to one role
+	Node  string    `json:"node,omitempty"` // of what belongs to one node
+	// Diff is sorted by path. A machine's configuration is in it without old and new value: see Group.Configs.
+	Diff []engine.PropertyChange `json:"diff"`
+
+	extent string // which nodes or addresses come or go with it
+	follow []bool // of Diff: it only follows from another change
+}
+
+// Input is what a plan is made from.
+type Input struct {
+	Stack    string
+	Provider string
+	Against  string
+	Unknowns []string
+	Events   []engine.Event // of a preview
+	// Replicas is how many copies of its data Redis has beside the primary's.
+	Replicas int
+	// Secrets are all secret values of the stack, old and new: none of them gets into the plan.
+	Secrets    []string
+	Deployment *Deployment // nil: not looked at
+}
+
+// New makes the plan of a preview.
+func New(in Input) Plan {
+	p := Plan{
+		Format: Format, Stack: in.Stack, Provider: in.Provider, Against: in.Against, Unknowns: append([]string{}, in.Unknowns...),
+		Changes: []Change{}, Groups: []Group{}, Summary: counts(), Notice: NoticeNothing,
 	}
-	for _, e := range events {
+	p.Summary[engine.OpSame] = 0
+	b := newBuilder(in)
+	for _, e := range in.Events {
 		if e.Kind != engine.KindPlanned {
 			continue
 		}
@@ -47,73 +101,58 @@ func New(stack string, events []engine.Event) Plan {
 			p.Summary[e.Op]++
 		}
 		if slices.Contains(changing, e.Op) {
-			diff := append([]engine.PropertyChange{}, e.Diff...)
-			p.Changes = append(p.Changes, Change{Group: group(e.Type, e.Name), Op: e.Op, Type: e.Type, Name: e.Name, Diff: diff})
+			p.Changes = append(p.Changes, b.change(e))
 		}
 	}
 	slices.SortStableFunc(p.Changes, func(a, b Change) int {
 		return cmp.Or(
 			cmp.Compare(slices.Index(groups, a.Group), slices.Index(groups, b.Group)),
-			cmp.Compare(a.Type, b.Type), cmp.Compare(a.Name, b.Name),
+			cmp.Compare(a.Type, b.Type), byNumber(a.Name, b.Name),
 		)
 	})
+	for _, name := range groups {
+		g, changes := b.group(name, p.Changes)
+		if name == groupDeployment {
+			g, changes = in.Deployment.group()
+		}
+		if !changes {
+			continue
+		}
+		p.Groups = append(p.Groups, g)
+		if g.Notice.worse(p.Notice) {
+			p.Notice = g.Notice
+		}
+	}
+	if d := in.Deployment; d != nil && d.Unknown != "" {
+		p.Unknowns = append(p.Unknowns, "What the deployment changes on the nodes: "+d.Unknown+".")
+	}
+	p.mask(newMasker(in.Secrets))
 	return p
 }
 
 // changing are the operations that change something, in the order in which they are counted.
 var changing = []engine.Op{engine.OpCreate, engine.OpUpdate, engine.OpReplace, engine.OpDelete}
 
+func counts() map[engine.Op]int {
+	m := map[engine.Op]int{}
+	for _, op := range changing {
+		m[op] = 0
+	}
+	return m
+}
+
 // Empty tells whether nothing would change.
-func (p Plan) Empty() bool { return len(p.Changes) == 0 }
-
-// group is what a person thinks of when they see the resource.
-func group(resourceType, name string) string {
-	switch kind(resourceType) {
-	case "Network":
-		return "network"
-	case "Endpoint":
-		return "endpoint"
-	case "NodeGroup":
-		if slices.Contains(groups, name) {
-			return name
-		}
-	}
-	return "other"
-}
-
-// kind is the last part of a type.
-func kind(resourceType string) string { return resourceType[strings.LastIndex(resourceType, ":")+1:] }
-
-// Noun is what people call a resource.
-func Noun(resourceType, name string) string {
-	switch kind(resourceType) {
-	case "NodeGroup":
-		return name + " nodes"
-	case "Network":
-		return "network"
-	case "Endpoint":
-		return "endpoint"
-	case "Image":
-		return "images"
-	case "Authority":
-		return "certificate authority"
-	case "Password":
-		return "password " + name
-	}
-	return kind(resourceType) + " " + name
-}
+func (p Plan) Empty() bool { return len(p.Changes) == 0 && len(p.Groups) == 0 }
 
 // Line is the plan in one line.
 func (p Plan) Line() string {
-	var parts []string
-	for _, op := range changing {
-		if n := p.Summary[op]; n > 0 {
-			parts = append(parts, fmt.Sprintf("%d to %s", n, op))
-		}
-	}
+	parts := p.counted()
 	same := p.Summary[engine.OpSame]
-	if len(parts) == 0 {
-		return fmt.Sprintf("No changes: all %d resources of stack %s are as the spec wants them.", same, p.Stack)
+	switch {
+	case p.Empty():
+		return fmt.Sprintf("No changes: all %s of stack %s are as the spec wants them.", number(same, "resource", "resources"), p.Stack)
+	case len(parts) == 0:
+		return fmt.Sprintf("Stack %s: only the deployment changes, %s unchanged.", p.Stack, number(same, "resource", "resources"))
 	}
 	if same > 0 {
 		parts = append(parts, fmt.Sprintf("%d unchanged", same))
@@ -121,114 +160,40 @@ func (p Plan) Line() string {
 	return fmt.Sprintf("Stack %s: %s.", p.Stack, strings.Join(parts, ", "))
 }
 
-// Lines is the plan for people.
-func (p Plan) Lines(s output.Style) []string {
-	var lines []string
-	for _, name := range groups {
-		first := true
-		for _, c := range p.Changes {
-			if c.Group != name {
-				continue
+func (p Plan) counted() []string {
+	var parts []string
+	for _, op := range changing {
+		if n := p.Summary[op]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d to %s", n, op))
+		}
+	}
+	return parts
+}
+
+// mask takes every secret out of every text of the plan.
+func (p *Plan) mask(m masker) {
+	for i := range p.Unknowns {
+		p.Unknowns[i] = m.text(p.Unknowns[i])
+	}
+	for i := range p.Changes {
+		c := &p.Changes[i]
+		c.extent = m.text(c.extent)
+		for j := range c.Diff {
+			c.Diff[j].Old, c.Diff[j].New = m.text(c.Diff[j].Old), m.text(c.Diff[j].New)
+		}
+	}
+	for i := range p.Groups {
+		for _, c := range p.Groups[i].Configs {
+			for j := range c.Parts {
+				c.Parts[j].mask(m)
 			}
-			if first {
-				lines = append(lines, s.Bold(name))
-				first = false
-			}
-			lines = append(lines, changeLines(c, s)...)
-		}
-		if !first {
-			lines = append(lines, "")
 		}
 	}
-	return append(lines, p.Line())
 }
 
-func changeLines(c Change, s output.Style) []string {
-	mark := map[engine.Op]string{
-		engine.OpCreate: s.Good("+"), engine.OpUpdate: s.Warn("~"), engine.OpReplace: s.Bad("±"), engine.OpDelete: s.Bad("-"),
-	}[c.Op]
-	line := fmt.Sprintf("  %s %s %s", mark, c.Op, Noun(c.Type, c.Name))
-	if c.Op == engine.OpCreate || c.Op == engine.OpDelete {
-		return []string{line + extent(c)} // all of it comes or goes
+func number(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
 	}
-	lines := []string{line}
-	for _, property := range c.Diff {
-		if property.Path == "machines" && property.New == "" {
-			// What was made is known, what will be made is not yet: the other properties say why.
-			if len(c.Diff) == 1 {
-				lines = append(lines, "      not all of its machines are there as they should be")
-			}
-			continue
-		}
-		for _, line := range propertyLines(property, s) {
-			lines = append(lines, "      "+line)
-		}
-	}
-	return lines
-}
-
-// extent says which nodes a group comes or goes with, or which addresses a network has.
-func extent(c Change) string {
-	for _, p := range c.Diff {
-		value := p.New
-		if c.Op == engine.OpDelete {
-			value = p.Old
-		}
-		var nodes []struct{ Name string }
-		switch {
-		case p.Path == "cidr" && value != "":
-			return " " + value
-		case p.Path == "nodes" && json.Unmarshal([]byte(value), &nodes) == nil:
-			var names []string
-			for _, n := range nodes {
-				names = append(names, n.Name)
-			}
-			return ": " + strings.Join(names, ", ")
-		}
-	}
-	return ""
-}
-
-// secret is what the engine writes in place of a secret.
-const secret = "[secret]"
-
-func propertyLines(p engine.PropertyChange, s output.Style) []string {
-	because := ""
-	if p.Replaces {
-		because = s.Bad(" (replaces)")
-	}
-	before, after := text(p.Old), text(p.New)
-	switch {
-	case before == secret && after == secret:
-		return []string{p.Path + ": a secret changes" + because}
-	case strings.Contains(before, "\n") || strings.Contains(after, "\n"):
-		return append([]string{p.Path + ":" + because}, textLines(before, after, s)...)
-	case p.Kind == engine.ChangeAdd:
-		return []string{p.Path + ": " + s.Good(after) + " is added" + because}
-	case p.Kind == engine.ChangeDelete:
-		return []string{p.Path + ": " + s.Bad(before) + " is removed" + because}
-	}
-	return []string{p.Path + ": " + s.Bad(before) + " → " + s.Good(after) + because}
-}
-
-// textLines is the difference of two texts.
-func textLines(before, after string, s output.Style) []string {
-	var lines []string
-	for _, line := range diff(split(before), split(after)) {
-		switch line[0] {
-		case '+':
-			line = s.Good(line)
-		case '-':
-			line = s.Bad(line)
-		}
-		lines = append(lines, "  "+line)
-	}
-	return lines
-}
-
-func split(text string) []string {
-	if text == "" {
-		return nil
-	}
-	return strings.Split(strings.TrimRight(text, "\n"), "\n")
+	return fmt.Sprintf("%d %s", n, many)
 }

@@ -1,91 +1,174 @@
 package planview
 
 import (
-	"bytes"
-	"compress/gzip"
-	"encoding/base64"
-	"encoding/json"
 	"fmt"
-	"io"
-	"net/url"
 	"strings"
 
+	"devctl/ignition/diff"
 	"devctl/internal/cli/output"
+	"devctl/internal/engine"
 )
 
-// text is a value as people read it. JSON, as the engine writes whatever is no string and as an Ignition config is,
-// becomes YAML, with the content of data URLs decoded.
-func text(value string) string {
-	var inner any
-	if (strings.HasPrefix(value, "{") || strings.HasPrefix(value, "[")) && json.Unmarshal([]byte(value), &inner) == nil {
-		return asYAML(decoded(inner))
+// columns is how wide prose gets. Lines of files stay as they are.
+const columns = 100
+
+// Lines is the plan for people who read it on a terminal.
+func (p Plan) Lines(s output.Style) []string {
+	var lines []string
+	for _, g := range p.Groups {
+		lines = append(lines, s.Bold(g.Name))
+		for _, m := range g.Machines {
+			lines = append(lines, wrap("  "+machineMark(m.Action, s)+" ", m.title())...)
+		}
+		if g.disturbs() {
+			lines = append(lines, wrap("    ", noticed(g, s))...)
+		}
+		for _, c := range g.Configs {
+			lines = append(lines, c.text(s, g.Name == groupDeployment)...)
+		}
+		for _, r := range p.rows(g) {
+			lines = append(lines, wrap("  "+mark(r.op, s)+" ", r.title)...)
+			lines = append(lines, diffText("      ", r.lines, s)...)
+		}
+		lines = append(lines, "")
+	}
+	if len(p.Unknowns) > 0 {
+		lines = append(lines, s.Bold("What this preview cannot know"))
+		for _, u := range p.Unknowns {
+			lines = append(lines, wrap("  - ", u)...)
+		}
+		lines = append(lines, "")
+	}
+	if p.Against != "" {
+		lines = append(lines, wrap("", "Compared with "+p.Against+".")...)
+	}
+	return append(lines, p.Line())
+}
+
+// noticed is the group's sentence, coloured by how bad it is.
+func noticed(g Group, s output.Style) string {
+	switch {
+	case g.Notice.worse(NoticeFailover):
+		return s.Bad(g.sentence())
+	case g.Notice.worse(NoticeAccess):
+		return s.Warn(g.sentence())
+	}
+	return g.sentence()
+}
+
+func mark(op engine.Op, s output.Style) string {
+	return map[engine.Op]string{
+		engine.OpCreate: s.Good("+"), engine.OpUpdate: s.Warn("~"), engine.OpReplace: s.Bad("±"), engine.OpDelete: s.Bad("-"),
+	}[op]
+}
+
+func machineMark(a Action, s output.Style) string {
+	return map[Action]string{
+		ActionCreate: s.Good("+"), ActionReplace: s.Bad("±"), ActionRestart: s.Warn("~"), ActionResize: s.Warn("~"), ActionRemove: s.Bad("-"),
+	}[a]
+}
+
+// text is what differs inside of a configuration. Of a deployment, what comes or goes as a whole is named only.
+func (c Config) text(s output.Style, deployment bool) []string {
+	lines := wrap("  "+s.Warn("~")+" ", c.title(deployment))
+	for _, p := range c.Parts {
+		sign := map[diff.Op]string{diff.Added: s.Good("+"), diff.Changed: s.Warn("~"), diff.Removed: s.Bad("-")}[p.Op]
+		lines = append(lines, "      "+sign+" "+string(p.Kind)+" "+p.Name)
+		for _, a := range p.attributes() {
+			lines = append(lines, "          "+a)
+		}
+		lines = append(lines, diffText("        ", p.content(deployment), s)...)
+	}
+	return lines
+}
+
+// title says whose configuration it is.
+func (c Config) title(deployment bool) string {
+	what := "configuration of "
+	if deployment {
+		what = "on "
+	}
+	title := what + strings.Join(c.Nodes, ", ")
+	if c.Unknown {
+		title += ": only the update will know it"
+	}
+	return title
+}
+
+// attributes are the differences besides the content. What comes or goes as a whole is not taken apart.
+func (p Part) attributes() []string {
+	var lines []string
+	if p.Op == diff.Removed {
+		return nil
+	}
+	for _, a := range p.Attributes {
+		switch {
+		case a.Old == secret || a.New == secret:
+			lines = append(lines, a.Name+": a secret changes")
+		case p.Op == diff.Added:
+			lines = append(lines, a.Name+": "+a.New)
+		default:
+			lines = append(lines, fmt.Sprintf("%s: %s → %s", a.Name, orNone(a.Old), orNone(a.New)))
+		}
+	}
+	return lines
+}
+
+func orNone(value string) string {
+	if value == "" {
+		return "(none)"
 	}
 	return value
 }
 
-func asYAML(v any) string {
-	var b bytes.Buffer
-	if err := output.Write(&b, output.YAML, v, nil); err != nil {
-		return fmt.Sprint(v)
+// content is the part's diff as far as it is worth reading: not that of a file that goes, nor a heading over one that comes.
+func (p Part) content(deployment bool) []string {
+	switch {
+	case p.Op == diff.Removed, p.Op == diff.Added && deployment, len(p.Diff) == 0:
+		return nil
+	case p.Op == diff.Added:
+		return p.Diff[1:]
 	}
-	return b.String()
+	return p.Diff
 }
 
-// decoded replaces data URLs by what they hold.
-func decoded(v any) any {
-	switch v := v.(type) {
-	case map[string]any:
-		all := make(map[string]any, len(v))
-		compressed := v["compression"] == "gzip"
-		for key, item := range v {
-			if source, isText := item.(string); isText && strings.HasPrefix(source, "data:") {
-				all[key] = dataURL(source, compressed)
-				continue
-			}
-			all[key] = decoded(item)
+// diffText are lines of a diff on a terminal: the marks in a column of their own, the hunks' headings in words.
+func diffText(indent string, lines []string, s output.Style) []string {
+	var out []string
+	for _, line := range lines {
+		if strings.HasPrefix(line, "@@ -1") && (line[5] == ' ' || line[5] == ',') { // nothing is left out above
+			continue
 		}
-		return all
-	case []any:
-		all := make([]any, len(v))
-		for i, item := range v {
-			all[i] = decoded(item)
+		body := strings.TrimRight(line[:1]+" "+line[1:], " ")
+		switch line[0] {
+		case '+':
+			body = s.Good(body)
+		case '-':
+			body = s.Bad(body)
+		case '@':
+			_, section, _ := strings.Cut(line[2:], "@@")
+			body = s.Faint(strings.TrimRight("  ⋯"+section, " "))
 		}
-		return all
-	default:
-		return v
+		out = append(out, strings.TrimRight(indent+body, " "))
 	}
+	return out
 }
 
-// dataURL returns what a data URL (RFC 2397) holds, or the URL when it cannot be read.
-func dataURL(source string, compressed bool) string {
-	head, body, found := strings.Cut(strings.TrimPrefix(source, "data:"), ",")
-	if !found {
-		return source
-	}
-	unescaped, err := url.PathUnescape(body)
-	if err != nil {
-		return source
-	}
-	data := []byte(unescaped)
-	if strings.HasSuffix(head, ";base64") {
-		if data, err = base64.StdEncoding.DecodeString(unescaped); err != nil {
-			return source
+// wrap breaks prose behind a lead into lines; the following ones are indented as far.
+func wrap(lead, text string) []string {
+	indent := strings.Repeat(" ", output.Width(lead))
+	var lines []string
+	line := lead
+	for i, word := range strings.Fields(text) {
+		if i > 0 && output.Width(line)+1+output.Width(word) > columns {
+			lines = append(lines, line)
+			line = indent + word
+			continue
 		}
-	}
-	if compressed {
-		unzip, err := gzip.NewReader(bytes.NewReader(data))
-		if err != nil {
-			return source
+		if i > 0 {
+			line += " "
 		}
-		if data, err = io.ReadAll(io.LimitReader(unzip, 1<<20)); err != nil {
-			return source
-		}
+		line += word
 	}
-	var inner any
-	if json.Unmarshal(data, &inner) == nil {
-		if _, isMap := inner.(map[string]any); isMap {
-			return asYAML(decoded(inner))
-		}
-	}
-	return string(data)
+	return append(lines, line)
 }

@@ -1,0 +1,152 @@
+// Package aws is the little that a machine asks of AWS itself: to associate the stack's Elastic IP with it, and to write
+// down once who founds the stack's cluster. The machine's role says what it may; no service's SDK is linked for two calls.
+package aws
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+
+	"devctl/internal/metadata"
+)
+
+const (
+	requestTimeout = 10 * time.Second
+	maxAnswer      = 1 << 20 // bytes
+)
+
+// Client makes calls with the rights of the machine's role.
+type Client struct {
+	Metadata metadata.AWS
+	Region   string
+	// Endpoint is the URL, without a slash at its end, of a service (ec2, s3); nil for AWS's own.
+	Endpoint func(service string) string
+}
+
+func (c Client) endpoint(service string) string {
+	if c.Endpoint != nil {
+		return c.Endpoint(service)
+	}
+	return "https://" + service + "." + c.Region + ".amazonaws.com"
+}
+
+// refusal is an answer that is no success.
+type refusal struct {
+	status int
+	code   string // what AWS calls it
+	text   string
+}
+
+func (r refusal) Error() string { return fmt.Sprintf("%s (%d): %s", r.code, r.status, r.text) }
+
+// do signs a request, makes it, and returns the answer's body. Credentials are asked for every time: calls are rare, and the
+// service renews them.
+func (c Client) do(ctx context.Context, service, method, address string, header http.Header, body []byte) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, address, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header = header
+	sum := sha256.Sum256(body)
+	hash := hex.EncodeToString(sum[:])
+	req.Header.Set("X-Amz-Content-Sha256", hash)
+	own, err := c.Metadata.Credentials(ctx)
+	if err != nil {
+		return nil, err
+	}
+	credentials := aws.Credentials{AccessKeyID: own.AccessKeyID, SecretAccessKey: own.SecretAccessKey, SessionToken: own.Token}
+	// S3 takes a path as it is, other services escaped twice; ours has nothing to escape.
+	if err := v4.NewSigner().SignHTTP(ctx, credentials, req, hash, service, c.Region, time.Now()); err != nil {
+		return nil, fmt.Errorf("sign a request: %w", err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return nil, refused(resp.StatusCode, text)
+	}
+	return text, nil
+}
+
+// refused reads what EC2 and S3 say when they refuse: the same two elements, at different depths.
+func refused(status int, body []byte) refusal {
+	r := refusal{status: status, code: http.StatusText(status)}
+	d := xml.NewDecoder(bytes.NewReader(body))
+	for {
+		token, err := d.Token()
+		if err != nil {
+			return r
+		}
+		start, ok := token.(xml.StartElement)
+		if !ok {
+			continue
+		}
+		switch start.Name.Local {
+		case "Code":
+			_ = d.DecodeElement(&r.code, &start)
+		case "Message":
+			_ = d.DecodeElement(&r.text, &start)
+		}
+	}
+}
+
+// Associate moves the Elastic IP with the given allocation to the machine's first network interface, wherever it is now. When it
+// is there already, nothing changes.
+func (c Client) Associate(ctx context.Context, allocation string) error {
+	nic, err := c.Metadata.Interface(ctx)
+	if err != nil {
+		return fmt.Errorf("associate the Elastic IP %s: %w", allocation, err)
+	}
+	form := url.Values{
+		"Action": {"AssociateAddress"}, "Version": {"2016-11-15"},
+		"AllocationId": {allocation}, "NetworkInterfaceId": {nic}, "AllowReassociation": {"true"},
+	}
+	header := http.Header{"Content-Type": {"application/x-www-form-urlencoded; charset=utf-8"}}
+	if _, err := c.do(ctx, "ec2", http.MethodPost, c.endpoint("ec2")+"/", header, []byte(form.Encode())); err != nil {
+		return fmt.Errorf("associate the Elastic IP %s with %s: %w", allocation, nic, err)
+	}
+	return nil
+}
+
+// Claim writes text to an object (s3://bucket/key) if there is none, and returns what is in it then: the text of whoever was
+// first, and of nobody after that.
+func (c Client) Claim(ctx context.Context, object, text string) (string, error) {
+	bucket, key, ok := strings.Cut(strings.TrimPrefix(object, "s3://"), "/")
+	if !ok || !strings.HasPrefix(object, "s3://") {
+		return "", fmt.Errorf("claim %s: it is no s3://bucket/key", object)
+	}
+	address := c.endpoint("s3") + "/" + bucket + "/" + key
+	_, err := c.do(ctx, "s3", http.MethodPut, address, http.Header{"If-None-Match": {"*"}}, []byte(text))
+	if err == nil {
+		return text, nil
+	}
+	var r refusal
+	if !errors.As(err, &r) || r.status != http.StatusPreconditionFailed {
+		return "", fmt.Errorf("claim %s: %w", object, err)
+	}
+	there, err := c.do(ctx, "s3", http.MethodGet, address, http.Header{}, nil)
+	if err != nil {
+		return "", fmt.Errorf("read %s: %w", object, err)
+	}
+	return string(there), nil
+}

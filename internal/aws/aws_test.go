@@ -1,0 +1,223 @@
+package aws_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	sdk "github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+
+	"devctl/internal/aws"
+	"devctl/internal/metadata"
+)
+
+const (
+	region = "eu-central-1"
+	secret = "s3cret"
+)
+
+// cloud stands for the metadata service, EC2 and S3.
+type cloud struct {
+	t *testing.T
+	*httptest.Server
+
+	mu      sync.Mutex
+	objects map[string]string
+	holder  string // network interface with the Elastic IP
+	fail    func(w http.ResponseWriter, r *http.Request) bool
+}
+
+func newCloud(t *testing.T) *cloud {
+	c := &cloud{t: t, objects: map[string]string{}}
+	c.Server = httptest.NewServer(c)
+	t.Cleanup(c.Close)
+	return c
+}
+
+func (c *cloud) client() aws.Client {
+	return aws.Client{Metadata: metadata.AWS{Base: c.URL}, Region: region, Endpoint: func(service string) string { return c.URL + "/service-" + service }}
+}
+
+func (c *cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	answers := map[string]string{
+		"/latest/api/token":     "token",
+		"/latest/meta-data/mac": "0e:49",
+		"/latest/meta-data/network/interfaces/macs/0e:49/interface-id": "eni-0123",
+		"/latest/meta-data/iam/security-credentials/":                  "role",
+		"/latest/meta-data/iam/security-credentials/role":              `{"Code":"Success","AccessKeyId":"ASIA1","SecretAccessKey":"` + secret + `","Token":"t0ken"}`,
+	}
+	if text, ok := answers[r.URL.Path]; ok {
+		_, _ = io.WriteString(w, text)
+		return
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		c.t.Error(err)
+	}
+	service, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/service-"), "/")
+	if problem := signed(r, body, service); problem != "" {
+		c.t.Errorf("%s %s: %s", r.Method, r.URL.Path, problem)
+	}
+	if c.fail != nil && c.fail(w, r) {
+		return
+	}
+	switch service {
+	case "ec2":
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		if r.FormValue("Action") != "AssociateAddress" || r.FormValue("AllowReassociation") != "true" || r.FormValue("AllocationId") != "eipalloc-1" {
+			c.t.Errorf("EC2 is asked for %s", body)
+		}
+		c.holder = r.FormValue("NetworkInterfaceId")
+		_, _ = io.WriteString(w, `<AssociateAddressResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><return>true</return></AssociateAddressResponse>`)
+	case "s3":
+		there, exists := c.objects[rest]
+		switch {
+		case r.Method == http.MethodGet && exists:
+			_, _ = io.WriteString(w, there)
+		case r.Method == http.MethodPut && r.Header.Get("If-None-Match") == "*" && exists:
+			refuse(w, http.StatusPreconditionFailed, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold")
+		case r.Method == http.MethodPut:
+			c.objects[rest] = string(body)
+		default:
+			refuse(w, http.StatusForbidden, "AccessDenied", "Access Denied")
+		}
+	default:
+		c.t.Errorf("nobody serves %s", r.URL.Path)
+	}
+}
+
+func refuse(w http.ResponseWriter, status int, code, message string) {
+	w.WriteHeader(status)
+	_, _ = fmt.Fprintf(w, `<?xml version="1.0"?><Error><Code>%s</Code><Message>%s</Message></Error>`, code, message)
+}
+
+// signed signs what has arrived once more, and says what is wrong with the signature that it came with.
+func signed(r *http.Request, body []byte, service string) string {
+	got := r.Header.Get("Authorization")
+	at, err := time.Parse("20060102T150405Z", r.Header.Get("X-Amz-Date"))
+	if err != nil || time.Since(at).Abs() > time.Minute {
+		return fmt.Sprintf("it is dated %q", r.Header.Get("X-Amz-Date"))
+	}
+	_, names, _ := strings.Cut(got, "SignedHeaders=")
+	names, _, _ = strings.Cut(names, ",")
+	again, err := http.NewRequest(r.Method, "http://"+r.Host+r.URL.Path, bytes.NewReader(body))
+	if err != nil {
+		return err.Error()
+	}
+	for name := range strings.SplitSeq(names, ";") {
+		if name != "host" && name != "content-length" && !strings.HasPrefix(name, "x-amz-date") && !strings.HasPrefix(name, "x-amz-security-token") {
+			again.Header.Set(name, r.Header.Get(name))
+		}
+	}
+	sum := sha256.Sum256(body)
+	hash := hex.EncodeToString(sum[:])
+	if r.Header.Get("X-Amz-Content-Sha256") != hash {
+		return "its hash is not the body's"
+	}
+	credentials := sdk.Credentials{AccessKeyID: "ASIA1", SecretAccessKey: secret, SessionToken: "t0ken"}
+	if err := v4.NewSigner().SignHTTP(context.Background(), credentials, again, hash, service, region, at); err != nil {
+		return err.Error()
+	}
+	if want := again.Header.Get("Authorization"); got != want {
+		return fmt.Sprintf("signed\n%s\nwant\n%s", got, want)
+	}
+	return ""
+}
+
+func TestAssociate(t *testing.T) {
+	t.Parallel()
+	c := newCloud(t)
+	c.holder = "eni-of-another"
+	for range 2 { // again is no harm
+		if err := c.client().Associate(t.Context(), "eipalloc-1"); err != nil {
+			t.Fatal(err)
+		}
+		if c.holder != "eni-0123" {
+			t.Errorf("the Elastic IP is at %s", c.holder)
+		}
+	}
+	c.fail = func(w http.ResponseWriter, _ *http.Request) bool {
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = io.WriteString(w, `<Response><Errors><Error><Code>UnauthorizedOperation</Code><Message>You are not authorized</Message></Error></Errors><RequestID>1</RequestID></Response>`)
+		return true
+	}
+	err := c.client().Associate(t.Context(), "eipalloc-1")
+	const want = "associate the Elastic IP eipalloc-1 with eni-0123: UnauthorizedOperation (403): You are not authorized"
+	if err == nil || err.Error() != want {
+		t.Errorf("error = %v\nwant    %s", err, want)
+	}
+}
+
+func TestClaim(t *testing.T) {
+	t.Parallel()
+	c := newCloud(t)
+	for _, text := range []string{"first", "second", "first"} {
+		got, err := c.client().Claim(t.Context(), "s3://bucket/registry/founding/main-1", text)
+		if err != nil || got != "first" {
+			t.Errorf("claim of %s = %q, %v, want the first's", text, got, err)
+		}
+	}
+	if got := c.objects["bucket/registry/founding/main-1"]; got != "first" {
+		t.Errorf("the object holds %q", got)
+	}
+}
+
+// TestClaimAtOnce: of many at the same time one is first, and everybody hears of the same one.
+func TestClaimAtOnce(t *testing.T) {
+	t.Parallel()
+	c := newCloud(t)
+	answers := make(chan string, 8)
+	for i := range cap(answers) {
+		go func() {
+			got, err := c.client().Claim(context.Background(), "s3://bucket/key", fmt.Sprint("machine-", i))
+			if err != nil {
+				got = err.Error()
+			}
+			answers <- got
+		}()
+	}
+	first := <-answers
+	for range cap(answers) - 1 {
+		if got := <-answers; got != first {
+			t.Errorf("one is told %q, another %q", first, got)
+		}
+	}
+	if !strings.HasPrefix(first, "machine-") {
+		t.Error(first)
+	}
+}
+
+func TestClaimErrors(t *testing.T) {
+	t.Parallel()
+	c := newCloud(t)
+	c.fail = func(w http.ResponseWriter, _ *http.Request) bool {
+		refuse(w, http.StatusConflict, "ConditionalRequestConflict", "try again")
+		return true
+	}
+	for object, want := range map[string]string{
+		"s3://bucket/key": "claim s3://bucket/key: ConditionalRequestConflict (409): try again",
+		"s3://bucket":     "claim s3://bucket: it is no s3://bucket/key",
+		"https://x/y":     "claim https://x/y: it is no s3://bucket/key",
+	} {
+		if _, err := c.client().Claim(t.Context(), object, "x"); err == nil || err.Error() != want {
+			t.Errorf("error = %v\nwant    %s", err, want)
+		}
+	}
+	// What says nothing is no yes either.
+	c.fail = func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(http.StatusBadGateway); return true }
+	if got, err := c.client().Claim(t.Context(), "s3://bucket/key", "x"); err == nil || err.Error() != "claim s3://bucket/key: Bad Gateway (502): " {
+		t.Errorf("claim = %q, %v", got, err)
+	}
+}

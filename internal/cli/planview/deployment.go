@@ -1,0 +1,89 @@
+package planview
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"devctl/ignition/diff"
+	"devctl/internal/api"
+)
+
+// Deployment is what the nodes have to run, before and after: what the controller gives them now, and what it would give
+// them. It becomes the group "deployment" of a plan, in which units and files are compared as those of a machine's
+// configuration are: unit by unit and file by file, each difference once with all nodes that have it. Files may hold
+// ${secret:NAME} placeholders, as they do in assignments; the values stay with the agents.
+type Deployment struct {
+	Before, After []api.Assignment
+	// Unknown says why Before is not known, in a clause: "no controller answers". The group is then this note only.
+	Unknown string
+}
+
+// group is the deployment as a group of the plan; false when nothing changes.
+func (d *Deployment) group() (Group, bool) {
+	g := Group{Name: groupDeployment, Resources: counts()}
+	if d == nil || d.Unknown != "" {
+		return g, false
+	}
+	before, after := byNode(d.Before), byNode(d.After)
+	names := slices.Collect(maps.Keys(before))
+	names = slices.AppendSeq(names, maps.Keys(after))
+	slices.SortFunc(names, byNumber)
+	for _, node := range slices.Compact(names) {
+		changes := diff.Compare(before[node], after[node])
+		g.Configs = append(g.Configs, newConfig([]string{node}, changes, false))
+	}
+	g.Configs = once(g.Configs)
+	g.Notice, g.Why = deploymentNotice(g.Configs)
+	return g, len(g.Configs) > 0
+}
+
+// byNode are the units and files of assignments, by node.
+func byNode(all []api.Assignment) map[string]diff.Config {
+	nodes := map[string]diff.Config{}
+	for _, a := range all {
+		parts := nodes[a.Node].Parts
+		parts = append(parts, diff.Part{Kind: diff.Unit, Name: a.Unit, Text: a.Text})
+		for _, f := range a.Files {
+			parts = append(parts, diff.Part{Kind: diff.File, Name: f.Path, Text: f.Content, Attributes: owned(f)})
+		}
+		for _, f := range a.Dirs {
+			parts = append(parts, diff.Part{Kind: diff.Directory, Name: f.Path, Attributes: owned(f)})
+		}
+		nodes[a.Node] = diff.Config{Parts: parts}
+	}
+	return nodes
+}
+
+func owned(f api.File) []diff.Attribute {
+	return []diff.Attribute{{Name: "mode", Value: fmt.Sprintf("%#o", f.Mode)}, {Name: "owner", Value: fmt.Sprintf("%d:%d", f.UID, f.GID)}}
+}
+
+// deploymentNotice is what people notice while the agents restart what changes.
+func deploymentNotice(configs []Config) (Notice, string) {
+	worst, why := NoticeNothing, ""
+	for _, c := range configs {
+		for _, p := range c.Parts {
+			notice, because := NoticeNothing, ""
+			switch touched := p.Op != diff.Added; {
+			case !touched:
+			case strings.Contains(p.Name, "redis"):
+				notice, because = NoticeFailover, "Redis restarts where it changes, and each shard whose primary does so fails over"
+			case strings.Contains(p.Name, "haproxy"), strings.Contains(p.Name, "keepalived"):
+				notice, because = NoticeReconnect, "clients of the endpoint reconnect when their load balancer restarts or the address moves"
+			}
+			if notice.worse(worst) {
+				worst, why = notice, because
+			}
+		}
+	}
+	return worst, why
+}
+
+// byNumber orders names like people do: data-2 before data-10.
+func byNumber(a, b string) int {
+	trimmedA, trimmedB := strings.TrimRight(a, "0123456789"), strings.TrimRight(b, "0123456789")
+	return cmp.Or(cmp.Compare(trimmedA, trimmedB), cmp.Compare(len(a), len(b)), cmp.Compare(a, b))
+}
