@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -30,6 +31,7 @@ func balance(ctx context.Context, cli *clientv3.Client, c Config, b *board) erro
 			}
 		}
 		b.setBalancer(nil)
+		b.setUnheld(false)
 		b.setHolds(holdsEndpoint(b.assigned()))
 		select {
 		case <-ctx.Done():
@@ -71,6 +73,7 @@ func balanceWhile(ctx context.Context, cli *clientv3.Client, c Config, b *board,
 				return nil // the other one says why
 			case nodes := <-records:
 				want = servers(nodes, want)
+				b.setUnheld(!slices.ContainsFunc(nodes, func(n api.NodeRecord) bool { return n.HoldsEndpoint }))
 			case <-tick.C:
 			}
 			if _, assigned := b.assigned()[unit]; !assigned {

@@ -36,6 +36,7 @@ type board struct {
 	redis    []api.RedisInstance
 	lb       *api.LoadBalancer
 	holds    bool
+	unheld   bool // the virtual IP could be here, and no node says that it has it
 }
 
 func newBoard(owned map[string]applied) *board {
@@ -94,6 +95,13 @@ func (b *board) setHolds(holds bool) {
 	})
 }
 
+func (b *board) setUnheld(unheld bool) {
+	b.change(func() bool {
+		b.unheld = unheld
+		return false
+	})
+}
+
 // pace is the time until the next look at what runs.
 func (b *board) pace() time.Duration {
 	b.mu.Lock()
@@ -102,7 +110,7 @@ func (b *board) pace() time.Duration {
 		slices.ContainsFunc(b.redis, func(r api.RedisInstance) bool {
 			return r.State != "ok" || r.Role != "primary" && !r.LinkUp
 		}) ||
-		b.lb != nil && b.lb.Up < b.lb.Backends
+		b.lb != nil && b.lb.Up < b.lb.Backends || b.unheld && !b.holds
 	if moves {
 		return hurryInterval
 	}

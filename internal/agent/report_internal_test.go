@@ -142,6 +142,33 @@ func TestBoardWakesForWhatMatters(t *testing.T) {
 	}
 }
 
+func TestPace(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name   string
+		change func(*board)
+		want   time.Duration
+	}{
+		{"nothing moves", func(*board) {}, lookInterval},
+		{"a unit starts", func(b *board) { b.setUnits(nil, nil, []api.UnitStatus{{Active: "activating"}}) }, hurryInterval},
+		{"a unit failed", func(b *board) { b.setUnits(nil, nil, []api.UnitStatus{{Active: "failed"}}) }, lookInterval},
+		{"Redis starts", func(b *board) { b.setRedis([]api.RedisInstance{{Role: "primary", State: "fail"}}) }, hurryInterval},
+		{"a replica copies", func(b *board) { b.setRedis([]api.RedisInstance{{Role: "replica", State: "ok"}}) }, hurryInterval},
+		{"a server is not up", func(b *board) { b.setBalancer(&api.LoadBalancer{Backends: 3, Up: 2}) }, hurryInterval},
+		{"nobody holds the address", func(b *board) { b.setUnheld(true) }, hurryInterval},
+		{"it came here", func(b *board) { b.setUnheld(true); b.setHolds(true) }, lookInterval},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			b := newBoard(nil)
+			tc.change(b)
+			if got := b.pace(); got != tc.want {
+				t.Errorf("looks again after %v, want %v", got, tc.want)
+			}
+		})
+	}
+}
+
 func TestEncode(t *testing.T) {
 	t.Parallel()
 	b := newBoard(nil)

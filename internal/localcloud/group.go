@@ -19,8 +19,8 @@ import (
 	"devctl/internal/api"
 )
 
-// parallelBoots is how many nodes boot at the same time.
-const parallelBoots = 8
+// parallelRemovals is how many nodes are removed at the same time.
+const parallelRemovals = 8
 
 // Group is the desired state of the machines of one role.
 type Group struct {
@@ -156,7 +156,7 @@ func (c *Cloud) converge(ctx context.Context, g Group, steps []step, formed bool
 				return fmt.Errorf("before node %s: %w", s.node.Name, err)
 			}
 		}
-		if err := c.apply(ctx, g, s, formed, log); err != nil {
+		if err := c.apply(ctx, g, s, formed, log, func() {}); err != nil {
 			return err
 		}
 		if formed && c.Healthy != nil && s.kind != remove {
@@ -175,14 +175,18 @@ func (c *Cloud) applyTogether(ctx context.Context, g Group, steps []step, formed
 	locked := func(line string) { mu.Lock(); defer mu.Unlock(); log(line) }
 	leave := func(s step) { mu.Lock(); defer mu.Unlock(); left = append(left, s) }
 	booting, ctx := errgroup.WithContext(ctx)
-	booting.SetLimit(parallelBoots)
 	for _, s := range steps {
 		booting.Go(func() error {
+			turn, err := c.boots.take(ctx, g.Role)
+			if err != nil {
+				return err
+			}
+			defer turn.done()
 			if c.stopped() {
 				leave(s)
 				return nil
 			}
-			return c.apply(ctx, g, s, formed, locked)
+			return c.apply(ctx, g, s, formed, locked, turn.done)
 		})
 	}
 	if err := booting.Wait(); err != nil {
@@ -204,8 +208,8 @@ func interrupted(left []step) error {
 	return fmt.Errorf("interrupted; not begun: %s", strings.Join(names, ", "))
 }
 
-// apply does one step.
-func (c *Cloud) apply(ctx context.Context, g Group, s step, formed bool, log func(string)) error {
+// apply does one step. settled is called as by waitReady.
+func (c *Cloud) apply(ctx context.Context, g Group, s step, formed bool, log func(string), settled func()) error {
 	started := time.Now()
 	name, id := s.node.Name, s.id
 	switch s.kind {
@@ -240,7 +244,7 @@ func (c *Cloud) apply(ctx context.Context, g Group, s step, formed bool, log fun
 		}
 		fallthrough
 	case await:
-		if err := c.waitReady(ctx, name, id, g.Units); err != nil {
+		if err := c.waitReady(ctx, name, id, g.Units, settled); err != nil {
 			return err
 		}
 	}
@@ -264,7 +268,7 @@ func (c *Cloud) RemoveGroup(ctx context.Context, stack string, role api.Role, lo
 		return err
 	}
 	removing, each := errgroup.WithContext(ctx)
-	removing.SetLimit(parallelBoots)
+	removing.SetLimit(parallelRemovals)
 	for _, n := range nodes {
 		removing.Go(func() error { return c.removeContainer(each, n.ID) })
 	}

@@ -28,8 +28,6 @@ const (
 	bootTimeout = 3 * time.Minute
 	// stopGrace is how long a working node may take to shut down before it is replaced.
 	stopGrace = 20 * time.Second
-	// bootFailure is how the node image's first process says that it gives up.
-	bootFailure = "devctl-boot: "
 )
 
 // Node is one machine that exists.
@@ -162,12 +160,13 @@ func (c *Cloud) startNode(ctx context.Context, name, id string) error {
 	})
 }
 
-// waitReady waits until the node has booted and the units are active, then lets Docker restart it from now on.
-func (c *Cloud) waitReady(ctx context.Context, name, id string, units []string) error {
+// waitReady waits until the node has booted and the units are active, then lets Docker restart it from now on. settled
+// is called when the work that all of a node's boot does at once is over: from then on it mostly waits for others.
+func (c *Cloud) waitReady(ctx context.Context, name, id string, units []string, settled func()) error {
 	waiting, cancel := context.WithTimeout(ctx, bootTimeout)
 	defer cancel()
-	err := c.waitBooted(waiting, id)
-	if err == nil {
+	boot, err := c.waitBooted(waiting, id, settled)
+	if err == nil && !boot.started(units) {
 		err = c.waitUnits(waiting, id, units)
 	}
 	if errors.Is(err, context.DeadlineExceeded) && waiting.Err() != nil {
@@ -186,39 +185,42 @@ func (c *Cloud) waitReady(ctx context.Context, name, id string, units []string) 
 
 // waitBooted follows the console until systemd has reached its target. Before that nothing may be executed in the
 // container: on cgroup v2 a process outside systemd's own cgroups keeps it from setting them up.
-func (c *Cloud) waitBooted(ctx context.Context, id string) error {
+func (c *Cloud) waitBooted(ctx context.Context, id string, settled func()) (boot, error) {
 	details, err := c.docker.ContainerInspect(ctx, id)
 	if err != nil {
-		return err
+		return boot{}, err
 	}
 	console, err := c.docker.ContainerLogs(ctx, id, container.LogsOptions{
 		ShowStdout: true, ShowStderr: true, Follow: true, Since: details.State.StartedAt,
 	})
 	if err != nil {
-		return err
+		return boot{}, err
 	}
 	defer console.Close()
+	var seen boot
 	lines := bufio.NewScanner(console)
 	for lines.Scan() {
-		line := lines.Text()
-		if strings.Contains(line, "Reached target") && strings.Contains(line, "multi-user.target") {
-			return nil
-		}
-		if strings.HasPrefix(line, bootFailure) {
-			return errors.New("its first boot failed")
+		seen.read(lines.Text())
+		switch {
+		case seen.gaveUp:
+			return seen, errors.New("its first boot failed")
+		case seen.reached("multi-user.target"):
+			return seen, nil
+		case seen.reached("basic.target"):
+			settled()
 		}
 	}
 	if err := errors.Join(ctx.Err(), lines.Err()); err != nil {
-		return err
+		return seen, err
 	}
 	// The console ends with the machine, or with Docker.
 	if details, err = c.docker.ContainerInspect(ctx, id); err != nil {
-		return err
+		return seen, err
 	}
 	if details.State.Running {
-		return fmt.Errorf("its console ended: %w", io.ErrUnexpectedEOF)
+		return seen, fmt.Errorf("its console ended: %w", io.ErrUnexpectedEOF)
 	}
-	return errors.New("it ended while it was booting")
+	return seen, errors.New("it ended while it was booting")
 }
 
 // waitUnits waits until systemd has nothing left to start and all units are active.
