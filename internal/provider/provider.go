@@ -19,6 +19,10 @@ import (
 // Name is the provider's package name in type tokens: devctl:local:Network.
 const Name = "devctl"
 
+// schemaVersion is the version of the resources' shape. It is not devctl's: Pulumi wants semantic versions only,
+// and a build of devctl may be called after a commit.
+const schemaVersion = "1.0.0"
+
 // Options are what the resources work with.
 type Options struct {
 	// Cloud is where the resources of module local live. Without it, there are only those of module pki.
@@ -48,7 +52,7 @@ func Serve(ctx context.Context, o Options) (port int, done <-chan struct{}, err 
 	if err != nil {
 		return 0, nil, err
 	}
-	return plugin.Serve(ctx, Name, provider)
+	return plugin.Serve(ctx, Name, schemaVersion, provider)
 }
 
 // reporter is how the work of a resource tells its progress.

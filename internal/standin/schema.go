@@ -19,6 +19,7 @@ var schemaFiles embed.FS
 // schema is what is known of one provider.
 type schema struct {
 	Provider  string                   `json:"provider"`
+	Version   string                   `json:"version"` // of its Go SDK
 	Source    string                   `json:"source"`
 	Resources map[string]*resourceType `json:"resources"` // by type token
 }
@@ -132,4 +133,32 @@ func Types(pkg string) ([]string, error) {
 		return nil, err
 	}
 	return slices.Sorted(maps.Keys(s.Resources)), nil
+}
+
+// Inputs are all inputs of a type of resource that the stand-in of a package knows, and what is in them: types by path.
+// Elements of lists, sets and maps are called []: "tags[]" is a string.
+func Inputs(pkg, token string) (map[string]string, error) {
+	s, err := schemaOf(pkg)
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.resourceType(token)
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]string{}
+	var add func(path string, rule *field)
+	add = func(path string, rule *field) {
+		all[path] = rule.Type
+		if rule.Of != nil {
+			add(path+"[]", rule.Of)
+		}
+		for name, f := range rule.Fields {
+			add(key(path, name), f)
+		}
+	}
+	for name, rule := range r.Inputs {
+		add(name, rule)
+	}
+	return all, nil
 }
