@@ -21,6 +21,7 @@ import (
 // Options are what a stack needs to know of DigitalOcean.
 type Options struct {
 	Region  string
+	CIDR    string   // of the network
 	Bucket  string   // of Spaces, in the same region
 	Project string   // name of the project that it makes and everything is shown in
 	SSHKeys []string // authorized_keys lines; at least one, and each known to the account
@@ -77,7 +78,7 @@ func (c *Cloud) Boot() components.Boot {
 			{Path: api.CloudDaemon, Mode: 0o755, Source: source(c.options.Daemon)},
 			{Path: api.ImageBundle, Mode: 0o600, Source: source(c.options.Images)},
 		},
-		Registry: c.url(folderRegistry),
+		Registry: c.url(c.registry()),
 	}
 }
 

@@ -114,7 +114,12 @@ func (c *Cloud) pool(ctx *pulumi.Context, m machines) error {
 			UserData:         c.userData(m, api.Identity{Stack: m.Stack, Role: m.Role, Zone: c.options.Region}),
 			WithDropletAgent: pulumi.Bool(false),
 		},
-	}, m.after, pulumi.IgnoreChanges([]string{"config.targetNumberInstances"}))
+	}, m.after,
+		pulumi.IgnoreChanges([]string{"config.targetNumberInstances"}),
+		// A VPC cannot go while a machine is in it, and a pool that is only updated keeps its machines until it has others.
+		pulumi.ReplaceOnChanges([]string{"dropletTemplate.vpcUuid"}),
+		pulumi.DeleteBeforeReplace(true),
+	)
 	if err != nil {
 		return fmt.Errorf("register pool of %s nodes: %w", m.Role, err)
 	}

@@ -164,6 +164,10 @@ func sum(text string) string {
 	return hex.EncodeToString(sum[:])
 }
 
+// registry is the folder in which machines look up what they cannot know. Another network has another one: all its
+// machines are new, and have to found a cluster of their own.
+func (c *Cloud) registry() string { return folderRegistry + "/" + hyphens(c.options.CIDR) }
+
 // register puts what main nodes can know only after they were made where they look it up. Others find them there as well.
 func (c *Cloud) register(ctx *pulumi.Context, mains []api.Identity, droplets []*do.Droplet) error {
 	var values []any
@@ -186,11 +190,12 @@ func (c *Cloud) register(ctx *pulumi.Context, mains []api.Identity, droplets []*
 		opts      []pulumi.ResourceOption
 	}{
 		{"mains", api.RegistryMains, text(func(peers []api.Peer, _ []string) (string, error) { return ignition.MainsEnv(peers) }), nil},
-		// Whoever is on this list may found a cluster. Main nodes that are made later are not: they join.
-		{"founders", api.RegistryFounders, text(ignition.FoundersEnv), []pulumi.ResourceOption{pulumi.IgnoreChanges([]string{"content"})}},
+		// Whoever is on this list may found a cluster. Main nodes that are made later are not: they join. Since what is
+		// ignored stays as it is even when an object is replaced, the one in another place is another resource.
+		{"founders-" + sum(c.url(c.registry()))[:12], api.RegistryFounders, text(ignition.FoundersEnv), []pulumi.ResourceOption{pulumi.IgnoreChanges([]string{"content"})}},
 	} {
 		_, err := c.object(ctx, entry.name, do.SpacesBucketObjectArgs{
-			Key:          pulumi.String(folderRegistry + "/" + entry.key),
+			Key:          pulumi.String(c.registry() + "/" + entry.key),
 			Content:      entry.content,
 			ContentType:  pulumi.String(typeEnv),
 			CacheControl: pulumi.String(alwaysAskAgain),
