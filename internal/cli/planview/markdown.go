@@ -69,6 +69,9 @@ func (p Plan) markdownHead() string {
 			fmt.Fprintf(&b, "| **%s** | %s | %s | %s |\n", g.Name, cell(g.resourceWords()), cell(g.machineWords()), cell(strings.TrimPrefix(g.sentence(), "people notice ")))
 		}
 	}
+	if len(p.Losses) > 0 {
+		fmt.Fprintf(&b, "\n> [!CAUTION]\n> %s.\n", html.EscapeString(p.LossText()))
+	}
 	if p.Against != "" {
 		fmt.Fprintf(&b, "\nCompared with %s.\n", p.Against)
 	}

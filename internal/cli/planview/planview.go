@@ -35,6 +35,8 @@ type Plan struct {
 	Notice Notice `json:"notice"`
 	// Groups are those with changes, in the order: network, main, worker, data, endpoint, deployment, secrets, artifacts, other.
 	Groups []Group `json:"groups"`
+	// Losses are what the plan takes away and up does not without being told by name.
+	Losses []Loss `json:"losses,omitempty"`
 	// Changes are all resources that change, in the order of the groups.
 	Changes []Change `json:"changes"`
 }
@@ -110,6 +112,7 @@ func New(in Input) Plan {
 			cmp.Compare(a.Type, b.Type), byNumber(a.Name, b.Name),
 		)
 	})
+	p.Losses = losses(p.Changes, in.Events)
 	for _, name := range groups {
 		g, changes := b.group(name, p.Changes)
 		if name == groupDeployment {

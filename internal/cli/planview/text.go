@@ -39,6 +39,9 @@ func (p Plan) Lines(s output.Style) []string {
 		}
 		lines = append(lines, "")
 	}
+	if len(p.Losses) > 0 {
+		lines = append(append(lines, wrap(s.Bad("! "), p.LossText()+".")...), "")
+	}
 	if p.Against != "" {
 		lines = append(lines, wrap("", "Compared with "+p.Against+".")...)
 	}
