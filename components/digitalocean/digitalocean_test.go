@@ -35,10 +35,10 @@ const (
 func options() Options {
 	return Options{
 		Region: "fra1", CIDR: "10.20.0.0/20", Bucket: "devctl-prod-example-com", Project: "devctl-prod", SSHKeys: []string{key},
-		ImageURL:  "https://example.com/fedora-coreos-44.20260802.3.1-digitalocean.x86_64.qcow2.gz",
-		Daemon:    File{Path: "/opt/devctl/devctld", Name: "devctld-9f86d081884c", SHA256: sha},
-		Images:    File{Path: "/opt/devctl/images.tar", Name: "images-0123456789ab.tar"},
-		ImageRefs: []string{"localhost/devctl/etcd:0123456789ab", "localhost/devctl/redis:0123456789ab"},
+		ImageURL: "https://example.com/fedora-coreos-44.20260802.3.1-digitalocean.x86_64.qcow2.gz",
+		Daemon:   Daemon{Path: "/opt/devctl/devctld", SHA256: sha},
+		Images:   []string{"localhost/devctl/etcd:0123456789ab", "localhost/devctl/redis:0123456789ab"},
+		Bundle:   "images-0123456789ab.tar",
 	}
 }
 
