@@ -205,6 +205,10 @@ type Assignment struct {
 type Assigned struct {
 	Deployed    string       `json:"deployed"`    // revision of the desired deployment, "" if none
 	Assignments []Assignment `json:"assignments"` // sorted by node, then unit
+	// Live are the nodes whose heartbeat is fresh, Silent those elastic workers that are still waited for: who works out
+	// what a deployment changes has to know both.
+	Live   []Identity `json:"live"`
+	Silent []Identity `json:"silent,omitempty"`
 }
 
 // DeployRequest is the body of PUT /v1/deployment.

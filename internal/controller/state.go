@@ -133,7 +133,12 @@ const missedBeat = 4 * time.Second
 
 // target is what should run, with every node that is expected: the deployment names no elastic workers.
 func (s state) target() api.Deployment {
-	var live, silent []api.Identity
+	live, silent := s.around()
+	return plan.Expected(*s.deployment, live, silent, s.assignments)
+}
+
+// around are the nodes that live, and the elastic workers that did and are still waited for.
+func (s state) around() (live, silent []api.Identity) {
 	for _, n := range s.nodes {
 		live = append(live, n.Identity)
 	}
@@ -142,7 +147,7 @@ func (s state) target() api.Deployment {
 			silent = append(silent, *elastic)
 		}
 	}
-	return plan.Expected(*s.deployment, live, silent, s.assignments)
+	return live, silent
 }
 
 // expects tells whether the node is part of the stack. Before a deployment says so any may be.
