@@ -47,7 +47,6 @@ type Daemon struct {
 // Cloud registers the resources of one run of one stack.
 type Cloud struct {
 	options Options
-	keys    []string // fingerprints of SSHKeys
 	project *do.Project
 	bucket  *do.SpacesBucket
 	reader  *do.SpacesKey // what URLs for machines are signed with
@@ -58,13 +57,7 @@ type Cloud struct {
 var _ components.Cloud = (*Cloud)(nil)
 
 // New makes the cloud of one run.
-func New(o Options) (*Cloud, error) {
-	keys, err := fingerprints(o.SSHKeys)
-	if err != nil {
-		return nil, err
-	}
-	return &Cloud{options: o, keys: keys}, nil
-}
+func New(o Options) *Cloud { return &Cloud{options: o} }
 
 // Boot says what machines fetch from the bucket.
 func (c *Cloud) Boot() components.Boot {
