@@ -50,6 +50,8 @@ type deps struct {
 type environment interface {
 	Exists() bool
 	Preview(ctx context.Context, each func(engine.Event)) (engine.Summary, error)
+	// SecretValues are all secrets of the stack, for keeping them out of what is shown.
+	SecretValues(ctx context.Context) ([]string, error)
 	Up(ctx context.Context, each func(engine.Event)) (engine.Summary, error)
 	// Made gets the outputs of an update while it still runs, as soon as they are known.
 	Made() <-chan *stacks.Outputs

@@ -12,7 +12,6 @@ import (
 	"github.com/pulumi/pulumi-go-provider/infer"
 
 	"devctl/images"
-	"devctl/internal/localcloud"
 	"devctl/internal/plugin"
 )
 
@@ -25,8 +24,8 @@ const schemaVersion = "1.0.0"
 
 // Options are what the resources work with.
 type Options struct {
-	// Cloud is where the resources of module local live. Without it, there are only those of module pki.
-	Cloud *localcloud.Cloud
+	// Cloud is where the resources of module local live: a *localcloud.Cloud, or Paper. Without it there are none.
+	Cloud docker
 	// Images is what Image makes available.
 	Images *images.Set
 }

@@ -25,7 +25,7 @@ type Plan struct {
 	Format   int    `json:"format"` // see Format
 	Stack    string `json:"stack"`
 	Provider string `json:"provider"` // local | aws | digitalocean
-	// Against is what the spec is compared with, when it is not what exists.
+	// Against is the folder of the spec that this one is compared with, when it is not compared with what exists.
 	Against string `json:"against,omitempty"`
 	// Unknowns are what this preview cannot know, a sentence each.
 	Unknowns []string `json:"unknowns"`
@@ -129,6 +129,7 @@ func New(in Input) Plan {
 	if d := in.Deployment; d != nil && d.Unknown != "" {
 		p.Unknowns = append(p.Unknowns, "What the deployment changes on the nodes: "+d.Unknown+".")
 	}
+	relate(p.Groups)
 	p.mask(newMasker(in.Secrets))
 	return p
 }
