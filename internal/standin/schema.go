@@ -28,9 +28,11 @@ type schema struct {
 type resourceType struct {
 	// ID is what ids look like: see expand.
 	ID string `json:"id"`
-	// Unique names the input that no two resources of the type may have in common. When it stays, a replacement cannot
-	// be created before what it replaces is gone.
-	Unique string `json:"unique"`
+	// DeleteFirst is the input that, when it is given, lets a replacement be created only after what it replaces is gone:
+	// a name that the provider would otherwise make up. It is "always" where there is no such input.
+	DeleteFirst string `json:"deleteFirst"`
+	// Unique are inputs that no two resources of the type may have in common.
+	Unique []string `json:"unique"`
 	// Loose resources can be deleted while others still refer to them.
 	Loose bool `json:"loose"`
 	// Inputs are all inputs but deprecated ones.

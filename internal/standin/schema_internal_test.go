@@ -31,8 +31,14 @@ func TestSchemasAreWhole(t *testing.T) {
 			if r.ID == "" {
 				t.Errorf("%s has no ids", typ)
 			}
-			if r.Unique != "" && r.Inputs[r.Unique] == nil {
-				t.Errorf("%s: the unique %s is no input", typ, r.Unique)
+			names := slices.Clone(r.Unique)
+			if r.DeleteFirst != "" && r.DeleteFirst != "always" {
+				names = append(names, r.DeleteFirst)
+			}
+			for _, name := range names {
+				if r.Inputs[name] == nil {
+					t.Errorf("%s: %s is no input", typ, name)
+				}
 			}
 			object(t, typ, r.Inputs)
 			for output, o := range r.Outputs {
