@@ -6,6 +6,7 @@ import (
 
 	"devctl/images"
 	"devctl/internal/api"
+	"devctl/internal/bundle"
 	"devctl/internal/localcloud"
 )
 
@@ -26,7 +27,7 @@ var (
 	_ docker = Paper{}
 )
 
-// Paper is a local cloud on which everything that is asked for is there at once, because nothing is made: for previews that
+// Paper is a local cloud, and buckets, where everything that is asked for is there at once, because nothing is made: for previews that
 // compare with what a spec says and not with what exists.
 type Paper struct{}
 
@@ -63,3 +64,12 @@ func (Paper) FindNetwork(context.Context, string) (string, error) { return "", e
 func (Paper) Nodes(context.Context, string, api.Role) ([]localcloud.Node, error) {
 	return nil, errPaper
 }
+
+// Upload does nothing.
+func (Paper) Upload(context.Context, bundle.Location, func(string)) error { return nil }
+
+// Exists cannot know.
+func (Paper) Exists(context.Context, bundle.Location) (bool, error) { return false, errPaper }
+
+// Remove does nothing.
+func (Paper) Remove(context.Context, bundle.Location) error { return nil }

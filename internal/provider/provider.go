@@ -1,7 +1,8 @@
 // Package provider is devctl's own Pulumi provider, served in-process: certificates and passwords (module pki), which
-// every cloud needs, and the local cloud's networks, images and node groups (module local).
+// every cloud needs, the local cloud's networks, images and node groups (module local), and the image bundles in the buckets of
+// other clouds (modules aws and digitalocean).
 //
-// It only translates: inputs, state and differences here, the work itself in packages pki and localcloud.
+// It only translates: inputs, state and differences here, the work itself in packages pki, localcloud and bundle.
 package provider
 
 import (
@@ -12,6 +13,7 @@ import (
 	"github.com/pulumi/pulumi-go-provider/infer"
 
 	"devctl/images"
+	"devctl/internal/api"
 	"devctl/internal/plugin"
 )
 
@@ -28,6 +30,8 @@ type Options struct {
 	Cloud docker
 	// Images is what Image makes available.
 	Images *images.Set
+	// Bundles are where the resources Bundle of modules aws and digitalocean live. Without them there are none.
+	Bundles Bundles
 }
 
 // New makes the provider.
@@ -36,6 +40,10 @@ func New(o Options) (p.Provider, error) {
 	if o.Cloud != nil {
 		resources = append(resources, infer.Resource(network{o.Cloud}), infer.Resource(image{o.Cloud, o.Images}),
 			infer.Resource(nodeGroup{o.Cloud}))
+	}
+	if o.Bundles != nil {
+		resources = append(resources, infer.Resource(awsBundle{imageBundle{o.Bundles, api.PlatformAWS}}),
+			infer.Resource(digitalOceanBundle{imageBundle{o.Bundles, api.PlatformDigitalOcean}}))
 	}
 	provider, err := infer.NewProviderBuilder().WithNamespace(Name).WithResources(resources...).Build()
 	if err != nil {
