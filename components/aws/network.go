@@ -46,7 +46,10 @@ func (c *Cloud) Network(ctx *pulumi.Context, args components.NetworkArgs) (compo
 func (c *Cloud) routes(ctx *pulumi.Context, stack string) (table pulumi.IDOutput, err error) {
 	gateway, err := ec2.NewInternetGateway(ctx, "network", &ec2.InternetGatewayArgs{
 		VpcId: c.vpc, Tags: tags(components.NewTags(stack)),
-	}, c.own())
+	}, c.own(
+		// AWS takes no gateway away from a network in which public addresses are in use: another network gets another one.
+		pulumi.ReplaceOnChanges([]string{"vpcId"}),
+	))
 	if err != nil {
 		return table, fmt.Errorf("register internet gateway: %w", err)
 	}
@@ -120,7 +123,11 @@ func (c *Cloud) firewall(ctx *pulumi.Context, args components.NetworkArgs) error
 			Description: pulumi.String("The " + name + " nodes of stack " + args.Stack),
 			VpcId:       c.vpc,
 			Tags:        tags(components.NewTags(args.Stack, name).OfRole(role)),
-		}, c.own())
+		}, c.own(
+			// In another network the name is free, and here no group can go while machines are in it. The provider deletes
+			// first whatever has a name from a program, unless it is told not to.
+			pulumi.DeleteBeforeReplace(false),
+		))
 		if err != nil {
 			return fmt.Errorf("register security group of %s nodes: %w", role, err)
 		}

@@ -27,12 +27,13 @@ func (c *Cloud) Network(ctx *pulumi.Context, args components.NetworkArgs) (compo
 		return components.Network{}, fmt.Errorf("register project %q: %w", c.options.Project, err)
 	}
 	// The range is in the name because a VPC of another range has to be there before the old one can go: names are unique.
+	// The provider deletes first whatever has a name from a program, unless it is told not to.
 	vpc, err := do.NewVpc(ctx, "network", &do.VpcArgs{
 		Name:        pulumi.String(components.Name(args.Stack, hyphens(args.CIDR))),
 		Description: pulumi.String("Stack " + args.Stack + " of devctl"),
 		IpRange:     pulumi.String(args.CIDR),
 		Region:      pulumi.String(c.options.Region),
-	})
+	}, pulumi.DeleteBeforeReplace(false))
 	if err != nil {
 		return components.Network{}, fmt.Errorf("register VPC: %w", err)
 	}
