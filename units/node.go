@@ -72,13 +72,15 @@ func images(refs []string) Unit {
 	return s.unit("devctl-images.service")
 }
 
+// idle is for what has nothing to do nearly always: collect garbage early rather than hold memory that services could use.
+var idle = []string{"GOGC=25", "GOMEMLIMIT=24MiB"}
+
 // agent runs on every node.
 func (a NodeArgs) agent() Unit {
 	s := a.daemon("agent")
 	s.description = "devctl node agent"
 	s.documentation = "https://www.freedesktop.org/software/systemd/man/latest/org.freedesktop.systemd1.html"
-	// It is idle nearly always: collect garbage early rather than hold memory that services could use.
-	s.environment = []string{"GOGC=25", "GOMEMLIMIT=24MiB"}
+	s.environment = idle
 	s.hardening = append(hardening(
 		// It installs the units that are assigned to the node: their files, their data's place, its own key.
 		[]string{"/etc/systemd/system", api.ServicesDir, "/var/lib/devctl", "/run/devctl"},

@@ -72,6 +72,22 @@ func Keepalived(image string) Unit {
 	return s.unit(name)
 }
 
+// Endpoint returns the unit that asks a cloud to move the endpoint's address to its worker, while it should be there. It is a
+// process of its own: it has rights at the cloud, and the agent has none.
+func Endpoint() Unit {
+	const name = "devctl-endpoint.service"
+	s := NodeArgs{Platform: api.PlatformAWS}.daemon("endpoint")
+	s.description = "Keep the stack's address at this worker"
+	s.documentation = "https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_AssociateAddress.html " +
+		"https://docs.digitalocean.com/products/networking/reserved-ips/"
+	s.environment = idle
+	s.environmentFiles = append(s.environmentFiles, config(name, "endpoint.env"))
+	// Stopped in reverse: the address has moved before HAProxy goes away.
+	s.after = []string{"haproxy.service"}
+	s.hardening = hardening([]string{"/run/devctl"}, nil)
+	return s.unit(name)
+}
+
 // config is the folder with the files of a unit, or a file in it.
 func config(unit string, file ...string) string {
 	return path.Join(append([]string{api.ServicesDir, unit}, file...)...)

@@ -38,6 +38,7 @@ func rendered() map[string]Unit {
 		Redis(1, "localhost/devctl/redis:0123456789ab"),
 		HAProxy("localhost/devctl/haproxy:0123456789ab"),
 		Keepalived("localhost/devctl/keepalived:0123456789ab"),
+		Endpoint(),
 	)
 	return all
 }

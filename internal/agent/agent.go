@@ -81,7 +81,7 @@ func Run(ctx context.Context, c Config) error {
 	g.Go(func() error { return followAssignments(ctx, cli, c, desired) })
 	g.Go(func() error {
 		r := &reconciler{
-			systemd: sd, secrets: secrets, journal: journal, log: c.Log, unitDir: unitDir, stateFile: stateFile,
+			systemd: sd, secrets: secrets, device: func() (string, error) { return deviceOf(c.Identity.Address) }, journal: journal, log: c.Log, unitDir: unitDir, stateFile: stateFile,
 			owned: owned, base: baseUnits(c.Identity.Role, c.Platform), report: board.setUnits, pace: board.pace,
 		}
 		return r.run(ctx, desired)

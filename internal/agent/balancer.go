@@ -12,6 +12,7 @@ import (
 
 	"devctl/internal/api"
 	"devctl/internal/discovery"
+	"devctl/internal/endpoint"
 	"devctl/internal/haproxy"
 	"devctl/units"
 )
@@ -117,10 +118,11 @@ func servers(nodes []api.NodeRecord, known []haproxy.Server) []haproxy.Server {
 	return out
 }
 
-// holdsEndpoint tells whether the virtual IP of an assigned keepalived is on this node.
+// holdsEndpoint tells whether the endpoint's address is on this node: on an interface, or, where a cloud moves it, as the cloud
+// has confirmed.
 func holdsEndpoint(owned map[string]applied) bool {
 	for _, o := range owned {
-		if o.Endpoint != "" && hasAddress(o.Endpoint) {
+		if o.Endpoint != "" && (hasAddress(o.Endpoint) || endpoint.Held(api.EndpointFile) == o.Endpoint) {
 			return true
 		}
 	}

@@ -8,9 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"syscall"
 
 	"devctl/internal/api"
@@ -42,14 +44,22 @@ func fill(content string, lookup func(name string) (string, error)) (string, err
 	return text, failed
 }
 
-// render returns the files of an assignment with their secrets, and the hash of all that has to be on disk.
-func render(a api.Assignment, lookup func(name string) (string, error)) (files []api.File, content string, err error) {
+// render returns the files of an assignment with their secrets and the node's network device in them, and the hash of all
+// that has to be on disk.
+func render(a api.Assignment, lookup func(name string) (string, error), device func() (string, error)) (files []api.File, content string, err error) {
 	if a.Unit != filepath.Base(a.Unit) || filepath.Ext(a.Unit) == "" {
 		return nil, "", fmt.Errorf("%q is no name of a unit", a.Unit)
 	}
 	for _, f := range a.Files {
 		if !filepath.IsAbs(f.Path) || filepath.Clean(f.Path) != f.Path {
 			return nil, "", fmt.Errorf("file %q has no absolute, clean path", f.Path)
+		}
+		if strings.Contains(f.Content, api.DevicePlaceholder) {
+			name, err := device()
+			if err != nil {
+				return nil, "", fmt.Errorf("fill in %s: %w", f.Path, err)
+			}
+			f.Content = strings.ReplaceAll(f.Content, api.DevicePlaceholder, name)
 		}
 		if f.Content, err = fill(f.Content, lookup); err != nil {
 			return nil, "", fmt.Errorf("fill in %s: %w", f.Path, err)
@@ -61,6 +71,26 @@ func render(a api.Assignment, lookup func(name string) (string, error)) (files [
 		return nil, "", fmt.Errorf("hash the files of %s: %w", a.Unit, err)
 	}
 	return files, hex.EncodeToString(hash.Sum(nil)), nil
+}
+
+// deviceOf is the name of the network interface that has the address.
+func deviceOf(address string) (string, error) {
+	interfaces, err := net.Interfaces()
+	if err != nil {
+		return "", fmt.Errorf("find the interface with %s: %w", address, err)
+	}
+	for _, i := range interfaces {
+		addresses, err := i.Addrs()
+		if err != nil {
+			return "", fmt.Errorf("find the interface with %s: %w", address, err)
+		}
+		for _, a := range addresses {
+			if ip, ok := a.(*net.IPNet); ok && ip.IP.String() == address {
+				return i.Name, nil
+			}
+		}
+	}
+	return "", fmt.Errorf("no interface has the address %s", address)
 }
 
 // writeFile makes the file on disk what f says, and leaves it alone when it is.

@@ -50,6 +50,26 @@ func TestFill(t *testing.T) {
 	}
 }
 
+// TestDevice: a file can name the interface that has the node's address. A secret that looks like the placeholder is none.
+func TestDevice(t *testing.T) {
+	t.Parallel()
+	a := api.Assignment{Unit: "a.service", Files: []api.File{{Path: "/etc/a", Content: "on ${device} with ${secret:x}"}}}
+	secrets := passwords(map[string]string{"x": "${device}"})
+	files, first, err := render(a, secrets, func() (string, error) { return "ens5", nil })
+	if err != nil || files[0].Content != "on ens5 with ${device}" {
+		t.Errorf("got %+v, %v", files, err)
+	}
+	if _, other, err := render(a, secrets, func() (string, error) { return "ens6", nil }); err != nil || other == first {
+		t.Errorf("another device gives the same hash (%v)", err)
+	}
+	if _, _, err := render(a, secrets, func() (string, error) { return deviceOf("192.0.2.77") }); err == nil || err.Error() != "fill in /etc/a: no interface has the address 192.0.2.77" {
+		t.Errorf("error = %v", err)
+	}
+	if name, err := deviceOf("127.0.0.1"); name != "lo" || err != nil {
+		t.Errorf("127.0.0.1 is on %q, %v", name, err)
+	}
+}
+
 func FuzzFill(f *testing.F) {
 	f.Add("a ${secret:x} b")
 	f.Add("${secret-sha256:x}${secret:${secret:x}}")
@@ -80,7 +100,7 @@ func TestRenderRefuses(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			if _, _, err := render(tc.a, passwords(nil)); err == nil || err.Error() != tc.want {
+			if _, _, err := render(tc.a, passwords(nil), nil); err == nil || err.Error() != tc.want {
 				t.Errorf("got error %v, want %s", err, tc.want)
 			}
 		})
@@ -93,7 +113,7 @@ func TestRenderHashFollowsEverything(t *testing.T) {
 		return api.Assignment{Unit: "a.service", Text: "[Unit]", Files: []api.File{{Path: "/a", Mode: 0o600, Content: "${secret:x}"}}, Dirs: []api.File{{Path: "/d"}}}
 	}
 	hash := func(a api.Assignment, secret string) string {
-		_, content, err := render(a, passwords(map[string]string{"x": secret}))
+		_, content, err := render(a, passwords(map[string]string{"x": secret}), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

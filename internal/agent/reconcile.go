@@ -42,6 +42,7 @@ type manager interface {
 type reconciler struct {
 	systemd   manager
 	secrets   func(ctx context.Context, name string) (string, error)
+	device    func() (string, error)                                 // name of the node's network interface
 	journal   func(ctx context.Context, unit string) (string, error) // last lines, for people
 	log       *slog.Logger
 	unitDir   string
@@ -166,7 +167,7 @@ func (r *reconciler) render(ctx context.Context) {
 	}
 	r.want, r.files = map[string]wanted{}, map[string][]api.File{}
 	for unit, a := range r.desired {
-		files, content, err := render(a, lookup)
+		files, content, err := render(a, lookup, r.device)
 		if err != nil {
 			r.problems[unit] = err.Error()
 		}

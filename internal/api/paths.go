@@ -29,6 +29,12 @@ const (
 	// HAProxySocket is HAProxy's runtime API on workers.
 	HAProxySocket = "/run/devctl/haproxy/admin.sock"
 
+	// EndpointFile holds the endpoint's address while a cloud confirms that it is on this node.
+	EndpointFile = "/run/devctl/endpoint"
+	// EndpointMarker is the address that keepalived has on the loopback interface while this node should hold the endpoint, where a
+	// cloud moves the address. It leads nowhere.
+	EndpointMarker = "169.254.242.10"
+
 	// Daemon is where devctld is on every local node.
 	Daemon = "/usr/local/lib/devctl/devctld"
 	// CloudDaemon is where Ignition puts devctld on clouds: in a folder whose files SELinux lets systemd start.

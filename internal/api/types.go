@@ -148,6 +148,11 @@ type EndpointSpec struct {
 	RouterID int    `json:"routerID"` // VRRP virtual router id, 1–255
 	// Interface of the balancers that the address moves between; empty for eth0.
 	Interface string `json:"interface,omitempty"`
+	// Platform is the cloud that moves the address, because its network carries only what it has been told about. Empty
+	// where the address is simply put on an interface.
+	Platform Platform `json:"platform,omitempty"`
+	// Allocation is the ID of the Elastic IP; AWS only.
+	Allocation string `json:"allocation,omitempty"`
 }
 
 // ServiceImages are the container image references of the services.
@@ -164,6 +169,8 @@ const (
 	SecretRedisCheck       = "redis-check"       // HAProxy's health checks
 	SecretRedisApp         = "redis-app"         // what people connect with
 	SecretStats            = "haproxy-stats"     // HAProxy's stats page, user "stats"
+	// SecretDigitalOcean is a token of DigitalOcean's API that may move reserved IPs, and nothing else; only there.
+	SecretDigitalOcean = "digitalocean-token"
 )
 
 // Redis ACL users, one per purpose. Passwords are the secrets of the same purpose.
@@ -181,9 +188,13 @@ type File struct {
 	UID  int    `json:"uid"`
 	GID  int    `json:"gid"`
 	// Content may contain ${secret:NAME} and ${secret-sha256:NAME}: the agent puts the secret, or the
-	// lower-case hex SHA-256 of it, in their place just before it writes the file.
+	// lower-case hex SHA-256 of it, in their place just before it writes the file; and DevicePlaceholder.
 	Content string `json:"content"`
 }
+
+// DevicePlaceholder in a File stands for the name of the network interface that has the node's address: what it is called, only
+// the node knows.
+const DevicePlaceholder = "${device}"
 
 // Assignment is a unit that one node has to run: unit file, and the files it needs.
 type Assignment struct {
@@ -195,7 +206,7 @@ type Assignment struct {
 	Dirs []File `json:"dirs,omitempty"`
 	// Shard is set for Redis units: which shard the member belongs to (1-based).
 	Shard int `json:"shard,omitempty"`
-	// Endpoint is set for keepalived: the virtual IP, so that the agent can tell whether its node holds it.
+	// Endpoint is set for the unit that moves the endpoint's address: so that the agent can tell whether its node holds it.
 	Endpoint string `json:"endpoint,omitempty"`
 	// Hash over all of the above: what UnitStatus.Hash reports once it runs.
 	Hash string `json:"hash"`

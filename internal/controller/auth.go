@@ -72,6 +72,11 @@ func grants(name string, role api.Role) []grant {
 		prefix(discovery.AssignmentsOf(name)),
 		prefix(discovery.NodesPrefix),
 	}
+	if role == api.RoleWorker { // among themselves, and only where keepalived does not say who holds the endpoint
+		election := prefix(discovery.EndpointKey + "/")
+		election.write = true
+		out = append(out, election)
+	}
 	for _, secret := range secretsOf(role) {
 		out = append(out, grant{key: discovery.SecretKey(secret)})
 	}
@@ -82,7 +87,7 @@ func grants(name string, role api.Role) []grant {
 func secretsOf(role api.Role) []string {
 	switch role {
 	case api.RoleWorker:
-		return []string{api.SecretRedisCheck, api.SecretStats}
+		return []string{api.SecretRedisCheck, api.SecretStats, api.SecretDigitalOcean}
 	case api.RoleData:
 		return []string{api.SecretRedisAdmin, api.SecretRedisReplication, api.SecretRedisCheck, api.SecretRedisApp}
 	default:

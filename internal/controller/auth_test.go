@@ -84,6 +84,7 @@ func TestWhoMayDoWhatInEtcd(t *testing.T) {
 		{discovery.AssignmentKey("data-1", "redis-1.service"), [4]string{"rw", "-", "r", "-"}},
 		{discovery.DeploymentKey, [4]string{"rw", "-", "-", "-"}},
 		{discovery.ElectionKey + "/1", [4]string{"rw", "-", "-", "-"}},
+		{discovery.EndpointKey + "/1", [4]string{"rw", "rw", "-", "-"}},
 		{eventKey(1), [4]string{"rw", "-", "-", "-"}},
 		{discovery.ToldKey, [4]string{"rw", "-", "-", "-"}},
 		{discovery.RedisKey, [4]string{"rw", "-", "-", "-"}},
@@ -92,6 +93,7 @@ func TestWhoMayDoWhatInEtcd(t *testing.T) {
 		{discovery.SecretKey(api.SecretRedisReplication), [4]string{"rw", "-", "r", "-"}},
 		{discovery.SecretKey(api.SecretRedisCheck), [4]string{"rw", "r", "r", "-"}},
 		{discovery.SecretKey(api.SecretStats), [4]string{"rw", "r", "-", "-"}},
+		{discovery.SecretKey(api.SecretDigitalOcean), [4]string{"rw", "r", "-", "-"}},
 		{"/elsewhere", [4]string{"rw", "-", "-", "-"}},
 	}
 	for _, k := range keys {

@@ -31,6 +31,7 @@ Runs on the nodes of a stack, as systemd units that come with the machine:
   agent         join, beat, and run the assigned units
   etcd-prepare  decide how etcd starts (main nodes)
   controller    serve the API, and lead if elected (main nodes)
+  endpoint      keep the stack's address at this node while it should be here (clouds)
   version       print the version
 `
 
@@ -57,6 +58,8 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		run = asNode(prepareEtcd)
 	case "controller":
 		run = asNode(runController)
+	case "endpoint":
+		run = runEndpoint
 	case "version":
 		_, _ = fmt.Fprintln(stdout, version.Version)
 		return exitOK

@@ -14,8 +14,9 @@ const (
 	EventsPrefix      = root + "events/"      // <seq, 16 digits>: api.Event
 	DeploymentKey     = root + "deployment"   // api.Deployment
 	ElectionKey       = root + "election/controller"
-	RedisKey          = root + "redis" // how Redis is, leased by the leading controller
-	ToldKey           = root + "told"  // what the controllers' events have said so far: theirs alone
+	EndpointKey       = root + "election/endpoint" // who holds the endpoint, where that is not keepalived's to say
+	RedisKey          = root + "redis"             // how Redis is, leased by the leading controller
+	ToldKey           = root + "told"              // what the controllers' events have said so far: theirs alone
 )
 
 // NodeKey is where a node's record is.

@@ -16,6 +16,10 @@ import (
 //
 // A balancer that dies is replaced after three advertisements of 0.2 s, one whose HAProxy is dead or hung after the
 // check has failed twice: both within a second. None takes the address back by itself.
+//
+// Where a cloud moves the address, keepalived only decides who should hold it. It says so by an address that leads nowhere, and
+// takes longer, a second to an advertisement: what comes after it takes seconds as well, and machines of a cloud stop for a
+// moment now and then.
 func Files(ep api.EndpointSpec, statsPort int, self api.Identity, peers []api.Identity, priority int) []api.File {
 	return []api.File{{
 		Path:    path.Join(api.ServicesDir, "keepalived.service", "keepalived.conf"),
@@ -26,6 +30,11 @@ func Files(ep api.EndpointSpec, statsPort int, self api.Identity, peers []api.Id
 
 func config(ep api.EndpointSpec, statsPort int, self api.Identity, peers []api.Identity, priority int) string {
 	device := cmp.Or(ep.Interface, "eth0")
+	interval, address := "0.2", fmt.Sprintf("%s/%d dev %s", ep.Address, ep.Prefix, device)
+	if ep.Platform.Cloud() {
+		device = api.DevicePlaceholder
+		interval, address = "1", api.EndpointMarker+"/32 dev lo scope host"
+	}
 	return fmt.Sprintf(`# The stack's virtual IP on %[1]s. Rendered by devctl.
 global_defs {
     router_id %[1]s
@@ -55,15 +64,15 @@ vrrp_instance endpoint {
     interface %[3]s
     virtual_router_id %[4]d
     priority %[5]d
-    advert_int 0.2
-%[6]s    virtual_ipaddress {
-        %[7]s/%[8]d dev %[3]s
+    advert_int %[6]s
+%[7]s    virtual_ipaddress {
+        %[8]s
     }
     track_script {
         haproxy
     }
 }
-`, self.Name, statsPort, device, ep.RouterID, priority, unicast(self, peers), ep.Address, ep.Prefix)
+`, self.Name, statsPort, device, ep.RouterID, priority, interval, unicast(self, peers), address)
 }
 
 // unicast names the peers: neither clouds nor every container network carry multicast. A balancer without peers has

@@ -19,11 +19,13 @@ func TestFiles(t *testing.T) {
 	ep := api.EndpointSpec{Address: "198.18.0.10", Prefix: 24, RouterID: 51}
 	onENS5 := ep
 	onENS5.Interface = "ens5"
+	onAWS := api.EndpointSpec{Address: "203.0.113.9", Prefix: 32, RouterID: 51, Platform: api.PlatformAWS, Allocation: "eipalloc-1"}
 	tests := []struct {
 		golden string
 		files  []api.File
 	}{
 		{"two.conf", Files(ep, 7020, self, []api.Identity{{Name: "worker-2", Address: "198.18.0.22"}}, 150)},
+		{"aws.conf", Files(onAWS, 7020, self, []api.Identity{{Name: "worker-2", Address: "198.18.0.22"}}, 150)},
 		{"alone.conf", Files(onENS5, 7020, self, nil, 150)},
 	}
 	for _, tt := range tests {

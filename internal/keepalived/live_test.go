@@ -130,7 +130,7 @@ func (h *host) crash() {
 }
 
 func (h *host) holds(address string) bool {
-	return strings.Contains(must(h.t, "ip", "-n", h.namespace, "-o", "address", "show", "dev", "eth0"), " "+address+"/")
+	return strings.Contains(must(h.t, "ip", "-n", h.namespace, "-o", "address", "show"), " "+address+"/")
 }
 
 // pair connects two hosts.
@@ -148,7 +148,7 @@ func pair(t *testing.T, ep api.EndpointSpec) [2]*host {
 
 	var hosts [2]*host
 	for i := range hosts {
-		h := &host{t: t, namespace: fmt.Sprintf("devctl-ka-%d-%d", os.Getpid(), i), dir: t.TempDir()}
+		h := &host{t: t, namespace: fmt.Sprintf("devctl-ka-%d-%d-%d", os.Getpid(), ep.RouterID, i), dir: t.TempDir()}
 		h.identity = api.Identity{Name: fmt.Sprint("worker-", i+1), Address: fmt.Sprint("198.18.77.2", i+1)}
 		must(t, "ip", "netns", "add", h.namespace)
 		t.Cleanup(func() { must(t, "ip", "netns", "delete", h.namespace) })
@@ -162,6 +162,7 @@ func pair(t *testing.T, ep api.EndpointSpec) [2]*host {
 		files := Files(ep, statsPort, h.identity, []api.Identity{hosts[1-i].identity}, 150-i)
 		h.conf = filepath.Join(h.dir, "keepalived.conf")
 		content := strings.ReplaceAll(files[0].Content, "/usr/local/bin/check-haproxy", script)
+		content = strings.ReplaceAll(content, api.DevicePlaceholder, "eth0") // as the agent does
 		if err := os.WriteFile(h.conf, []byte(content), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -180,36 +181,9 @@ func TestLive(t *testing.T) {
 	}
 	ep := api.EndpointSpec{Address: "198.18.77.10", Prefix: 24, RouterID: 77}
 	hosts := pair(t, ep)
-
-	// becomes waits until exactly the given hosts hold the address, and says how long it took.
 	becomes := func(what string, within time.Duration, want ...*host) {
 		t.Helper()
-		start := time.Now()
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		defer cancel()
-		tick := time.NewTicker(10 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			var holders []*host
-			for _, h := range hosts {
-				if h.holds(ep.Address) {
-					holders = append(holders, h)
-				}
-			}
-			if slices.Equal(holders, want) {
-				break
-			}
-			select {
-			case <-ctx.Done():
-				t.Fatalf("%s: %d hosts hold the address after %v", what, len(holders), time.Since(start))
-			case <-tick.C:
-			}
-		}
-		took := time.Since(start).Round(10 * time.Millisecond)
-		t.Logf("%s: %v", what, took)
-		if took > within {
-			t.Errorf("%s took %v, want at most %v", what, took, within)
-		}
+		becomes(t, hosts, ep.Address, what, within, want...)
 	}
 	const soon, move = 5 * time.Second, 1500 * time.Millisecond // the check runs once a second; a busy machine adds some
 
@@ -241,6 +215,68 @@ func TestLive(t *testing.T) {
 
 	hosts[0].signal(hosts[0].keepalived, syscall.SIGTERM)
 	becomes("keepalived is stopped", move, hosts[1])
+}
+
+// becomes waits until exactly the given hosts hold the address, and says how long it took.
+func becomes(t *testing.T, hosts [2]*host, address, what string, within time.Duration, want ...*host) {
+	t.Helper()
+	start := time.Now()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		var holders []*host
+		for _, h := range hosts {
+			if h.holds(address) {
+				holders = append(holders, h)
+			}
+		}
+		if slices.Equal(holders, want) {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("%s: %d hosts hold the address after %v", what, len(holders), time.Since(start))
+		case <-tick.C:
+		}
+	}
+	took := time.Since(start).Round(10 * time.Millisecond)
+	t.Logf("%s: %v", what, took)
+	if took > within {
+		t.Errorf("%s took %v, want at most %v", what, took, within)
+	}
+}
+
+// TestLiveOnCloud: the one that should hold the address has the marker, and the address itself nobody.
+func TestLiveOnCloud(t *testing.T) {
+	t.Parallel()
+	ep := api.EndpointSpec{Address: "203.0.113.9", Prefix: 32, RouterID: 78, Platform: api.PlatformAWS}
+	hosts := pair(t, ep)
+	becomes := func(what string, want ...*host) {
+		t.Helper()
+		becomes(t, hosts, api.EndpointMarker, what, 8*time.Second, want...)
+	}
+	for _, h := range hosts {
+		h.startKeepalived()
+	}
+	hosts[1].startHAProxy()
+	becomes("the only one that serves has the marker", hosts[1])
+	hosts[0].startHAProxy()
+	stays(t, 3*time.Second, "the better priority does not take it", func() bool { return hosts[1].holds(api.EndpointMarker) && !hosts[0].holds(api.EndpointMarker) })
+	hosts[1].kill(hosts[1].haproxy)
+	becomes("HAProxy is killed", hosts[0])
+	hosts[1].startHAProxy()
+	stays(t, 3*time.Second, "it does not go back", func() bool { return hosts[0].holds(api.EndpointMarker) && !hosts[1].holds(api.EndpointMarker) })
+	hosts[0].crash()
+	becomes("keepalived is killed: the marker is left behind, and the other has it too", hosts[0], hosts[1])
+	hosts[0].startKeepalived()
+	becomes("a new keepalived clears what was left behind", hosts[1])
+	for _, h := range hosts {
+		if h.holds(ep.Address) {
+			t.Errorf("%s has the public address on an interface", h.identity.Name)
+		}
+	}
 }
 
 // stays fails the test when the condition does not hold all the time.

@@ -120,3 +120,32 @@ func TestExpectedLeavesFixedWorkersAlone(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// TestWhatMovesTheEndpoint: keepalived alone, keepalived and who asks the cloud, or that one alone.
+func TestWhatMovesTheEndpoint(t *testing.T) {
+	t.Parallel()
+	for platform, want := range map[api.Platform][]string{
+		"":                       {"haproxy.service ", "keepalived.service 198.18.0.10"},
+		api.PlatformAWS:          {"haproxy.service ", "devctl-endpoint.service 198.18.0.10", "keepalived.service "},
+		api.PlatformDigitalOcean: {"haproxy.service ", "devctl-endpoint.service 198.18.0.10"},
+	} {
+		d := deployment(1, 0, 0, 0)
+		d.Endpoint.Platform = platform
+		var got []string
+		for _, op := range Assignments(d, nil) {
+			a := op.Assignment
+			got = append(got, a.Unit+" "+a.Endpoint)
+			for _, f := range a.Files {
+				if !strings.HasPrefix(f.Path, api.ServicesDir+"/"+a.Unit+"/") {
+					t.Errorf("%s has a file %s", a.Unit, f.Path)
+				}
+			}
+			if !strings.Contains(a.Text, "Description=") {
+				t.Errorf("%s has no text", a.Unit)
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", platform, diff)
+		}
+	}
+}

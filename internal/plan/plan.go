@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"devctl/internal/api"
+	"devctl/internal/endpoint"
 	"devctl/internal/haproxy"
 	"devctl/internal/keepalived"
 	"devctl/internal/redis"
@@ -116,15 +117,35 @@ func desired(d api.Deployment, current []api.Assignment) []want {
 		a := api.Assignment{Node: b.Name, Unit: unit.Name, Text: unit.Text, Files: haproxy.Files(d.Balancer, b), Dirs: haproxy.Dirs()}
 		out = append(out, want{sealed(a), fmt.Sprintf("one of %d load balancers", len(balancers))})
 	}
-	if d.Endpoint.Address == "" {
-		return out
+	if d.Endpoint.Address != "" {
+		out = append(out, movers(d, balancers)...)
 	}
+	return out
+}
+
+// movers returns what keeps the endpoint's address at one of the balancers: keepalived, and where a cloud has to be asked to
+// move the address, the unit that asks. On DigitalOcean that unit also decides where to: firewalls there let no VRRP through.
+func movers(d api.Deployment, balancers []api.Identity) []want {
+	var out []want
+	reason := "holds or backs " + d.Endpoint.Address
 	for i, b := range balancers {
+		if d.Endpoint.Platform.Cloud() {
+			unit := units.Endpoint()
+			files := endpoint.Files(d.Endpoint, d.Balancer.StatsPort)
+			a := api.Assignment{Node: b.Name, Unit: unit.Name, Text: unit.Text, Files: files, Endpoint: d.Endpoint.Address}
+			out = append(out, want{sealed(a), reason})
+		}
+		if d.Endpoint.Platform == api.PlatformDigitalOcean {
+			continue
+		}
 		unit := units.Keepalived(d.Images.Keepalived)
 		peers := slices.DeleteFunc(slices.Clone(balancers), func(p api.Identity) bool { return p.Name == b.Name })
 		files := keepalived.Files(d.Endpoint, d.Balancer.StatsPort, b, peers, priority(i))
-		a := api.Assignment{Node: b.Name, Unit: unit.Name, Text: unit.Text, Files: files, Endpoint: d.Endpoint.Address}
-		out = append(out, want{sealed(a), "holds or backs " + d.Endpoint.Address})
+		a := api.Assignment{Node: b.Name, Unit: unit.Name, Text: unit.Text, Files: files}
+		if !d.Endpoint.Platform.Cloud() {
+			a.Endpoint = d.Endpoint.Address
+		}
+		out = append(out, want{sealed(a), reason})
 	}
 	return out
 }
