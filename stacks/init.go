@@ -1,6 +1,7 @@
 package stacks
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -115,6 +116,7 @@ func (p *Project) adapt(c *Created) ([]byte, error) {
 			c.Edit = append(c.Edit, EditedNext{Key: k.path, Line: place.line, Doc: k.doc})
 		}
 	}
+	slices.SortFunc(c.Edit, func(a, b EditedNext) int { return cmp.Compare(a.Line, b.Line) })
 	return []byte(text), nil
 }
 

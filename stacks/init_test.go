@@ -40,7 +40,7 @@ func TestCreate(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if !strings.HasPrefix(string(text), "# The stack "+name+", made by") || !strings.Contains(string(text), "# odd: etcd members") {
+				if !strings.HasPrefix(string(text), "# The stack "+name+", made by") || !strings.Contains(string(text), "# per shard, ") {
 					t.Errorf("the file lost its comments, or tells of another one:\n%s", text)
 				}
 				lines := strings.Split(string(text), "\n")

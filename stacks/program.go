@@ -23,12 +23,15 @@ func Program(s *Spec, cloud components.Cloud, etcdImage string, made func(*Outpu
 		}
 		secrets := pulumi.StringMap{}
 		var passwords []pulumi.Resource
-		for _, name := range secretNames() {
-			password, err := components.NewPassword(ctx, name, imported(ctx, name))
+		for _, secret := range s.Secrets() {
+			if !secret.InDeployment() {
+				continue
+			}
+			password, err := components.NewPassword(ctx, secret.Key, imported(ctx, secret.Key))
 			if err != nil {
 				return err
 			}
-			secrets[name] = password.Result
+			secrets[secret.Key] = password.Result
 			passwords = append(passwords, password)
 		}
 		network, err := cloud.Network(ctx, components.NetworkArgs{Stack: s.Stack, CIDR: s.Network.CIDR, Zones: s.zones(), Access: s.access()})

@@ -53,8 +53,8 @@ func Secrets() []Secret {
 	password := func(name, doc string) Secret {
 		return Secret{Key: name, Doc: doc, Config: SecretNamespace + ":" + name, Generated: true, want: wantPassword, pattern: passwordPattern}
 	}
-	digitalocean := func(env, config, doc string) Secret {
-		return Secret{Key: env, Doc: doc, Config: config, Env: []string{env}, Providers: []string{ProviderDigitalOcean}, want: wantToken, pattern: tokenPattern}
+	digitalocean := func(key, config, doc string, env ...string) Secret {
+		return Secret{Key: key, Doc: doc, Config: config, Env: env, Providers: []string{ProviderDigitalOcean}, want: wantToken, pattern: tokenPattern}
 	}
 	return []Secret{
 		password(api.SecretRedisAdmin, "Redis user admin: the controllers form and heal the cluster with it."),
@@ -62,9 +62,11 @@ func Secrets() []Secret {
 		password(api.SecretRedisCheck, "Redis user check: the load balancers ask with it whether an instance is a primary."),
 		password(api.SecretRedisApp, "Redis user app: what your own clients connect with."),
 		password(api.SecretStats, "User stats of the load balancers' stats page."),
-		digitalocean("DIGITALOCEAN_TOKEN", "digitalocean:token", "API token that makes and removes everything of the stack."),
-		digitalocean("SPACES_ACCESS_KEY_ID", "digitalocean:spacesAccessId", "Access key of Spaces, where the stack keeps what its machines fetch."),
-		digitalocean("SPACES_SECRET_ACCESS_KEY", "digitalocean:spacesSecretKey", "Secret key that belongs to SPACES_ACCESS_KEY_ID."),
+		digitalocean("DIGITALOCEAN_TOKEN", "digitalocean:token", "API token that makes and removes everything of the stack.", "DIGITALOCEAN_TOKEN"),
+		digitalocean("SPACES_ACCESS_KEY_ID", "digitalocean:spacesAccessId", "Access key of Spaces, where the stack keeps what its machines fetch.", "SPACES_ACCESS_KEY_ID"),
+		digitalocean("SPACES_SECRET_ACCESS_KEY", "digitalocean:spacesSecretKey", "Secret key that belongs to SPACES_ACCESS_KEY_ID.", "SPACES_SECRET_ACCESS_KEY"),
+		digitalocean(api.SecretDigitalOcean, SecretNamespace+":"+api.SecretDigitalOcean,
+			"API token that the load balancers move the reserved IP with: give it the scope reserved_ip:update and no other."),
 	}
 }
 
@@ -76,6 +78,9 @@ func imported(ctx *pulumi.Context, name string) pulumi.StringInput {
 	}
 	return value
 }
+
+// InDeployment tells whether the value reaches nodes, with the deployment.
+func (s Secret) InDeployment() bool { return strings.HasPrefix(s.Config, SecretNamespace+":") }
 
 // secretNames are the passwords of every deployment.
 func secretNames() []string {
@@ -218,7 +223,7 @@ func SecretsExample() []byte {
 	for _, s := range Secrets() {
 		heading := "Passwords, on every provider. Left out, devctl generates them."
 		if !s.Generated {
-			heading = "Credentials for " + strings.Join(s.Providers, ", ") + ", for stacks there. The environment variables of the same names do as well."
+			heading = "Credentials for stacks on " + strings.Join(s.Providers, ", ") + ". The names in capitals may be environment variables instead."
 		}
 		if heading != section {
 			fmt.Fprintf(&b, "\n# --- %s\n", heading)

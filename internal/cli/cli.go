@@ -42,11 +42,12 @@ func run(ctx context.Context, d *deps, args []string) int {
 
 // globalOptions are the flags that every command takes.
 type globalOptions struct {
-	stack   string
-	dir     string
-	yes     bool
-	quiet   bool
-	noColor bool
+	stack    string
+	selected string // what stack is without flag and environment; bind sets it
+	dir      string
+	yes      bool
+	quiet    bool
+	noColor  bool
 }
 
 // Groups of the commands in the help.
@@ -75,7 +76,7 @@ touched), 130 cancelled; "preview --detailed-exitcode" ends with 2 when there is
 		SilenceErrors:     true, // explain prints them
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true}, // completion.go has its own
-		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return bindEnvironment(cmd, d.getenv) },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return d.bind(cmd) },
 	}
 	root.SetIn(d.streams.In)
 	root.SetOut(d.streams.Out)
@@ -85,7 +86,7 @@ touched), 130 cancelled; "preview --detailed-exitcode" ends with 2 when there is
 
 	flags := root.PersistentFlags()
 	flags.SortFlags = false
-	flags.StringVarP(&d.global.stack, "stack", "s", "local", "stack to work on (env DEVCTL_STACK)")
+	flags.StringVarP(&d.global.stack, "stack", "s", defaultStack, "stack to work on, instead of the selected one (env DEVCTL_STACK)")
 	flags.StringVarP(&d.global.dir, "project-dir", "C", ".", "folder of the project, or below it (env DEVCTL_PROJECT_DIR)")
 	flags.BoolVar(&d.global.yes, "yes", false, "do not ask, go on (env DEVCTL_YES)")
 	flags.BoolVarP(&d.global.quiet, "quiet", "q", false, "print only data, warnings and errors (env DEVCTL_QUIET)")
@@ -119,7 +120,7 @@ func commands(d *deps) []*cobra.Command {
 		{groupLife, []*cobra.Command{newUpCommand(d), newPreviewCommand(d), newDeployCommand(d), newRefreshCommand(d), newDestroyCommand(d)}},
 		{groupLook, []*cobra.Command{newStatusCommand(d), newOutputsCommand(d), newStackCommand(d), newDoctorCommand(d)}},
 		{groupNodes, []*cobra.Command{newLogsCommand(d), newSSHCommand(d), newExecCommand(d), newRedisCommand(d)}},
-		{groupConfig, []*cobra.Command{newConfigCommand(d), newRenderCommand(d)}},
+		{groupConfig, []*cobra.Command{newConfigCommand(d), newSecretsCommand(d), newRenderCommand(d)}},
 		{groupOther, []*cobra.Command{newVersionCommand(d), newCompletionCommand(d), newDocsCommand(d)}},
 	}
 	var all []*cobra.Command

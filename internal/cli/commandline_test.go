@@ -22,7 +22,7 @@ func TestMistakesOnTheCommandLine(t *testing.T) {
 		{"dest", `did you mean "destroy"?`},
 		{"frobnicate", `unknown command "frobnicate" for "devctl"` + "\n"},
 		{"help statsu", `did you mean "status"?`},
-		{"stack", "devctl stack needs a subcommand: ls"},
+		{"stack", "devctl stack needs a subcommand: export, import, init, ls, rm, select, unlock"},
 		{"stack lss", `unknown command "lss" for "devctl stack"; did you mean "ls"?`},
 		{"render", "devctl render needs a subcommand: butane, ignition, units"},
 		{"render unit", `unknown command "unit" for "devctl render"; did you mean "units"?`},

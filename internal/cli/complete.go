@@ -65,7 +65,7 @@ func completeLogs(d *deps) cobra.CompletionFunc {
 // completeSpec offers something that the spec alone tells.
 func completeSpec(d *deps, offer func(*stacks.Spec, []string) []string) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
-		if err := bindEnvironment(cmd, d.getenv); err != nil {
+		if err := d.bind(cmd); err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		spec, err := d.spec()

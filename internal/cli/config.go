@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -16,11 +15,12 @@ import (
 func newConfigCommand(d *deps) *cobra.Command {
 	return newGroup(&cobra.Command{
 		Use:   "config",
-		Short: "Describe and check specs",
-		Long:  "Describes what a spec (stacks/Pulumi.<stack>.yaml) may hold, and checks specs without touching anything.",
+		Short: "Describe, check and compare specs",
+		Long:  `Describes what a spec (stacks/Pulumi.<stack>.yaml) may hold, checks specs and compares them, without touching anything.`,
 		Example: `  devctl config check
+  devctl config diff staging prod
   devctl config schema`,
-	}, newConfigCheckCommand(d), newConfigSchemaCommand(d))
+	}, newConfigCheckCommand(d), newConfigDiffCommand(d), newConfigSchemaCommand(d))
 }
 
 func newConfigSchemaCommand(d *deps) *cobra.Command {
@@ -47,12 +47,7 @@ value and what would be valid; the exit code is 2 then.`,
 		Example: `  devctl config check
   devctl config check stacks/Pulumi.local.yaml
   sed 's/count: 3/count: 4/' stacks/Pulumi.local.yaml | devctl config check -`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return exactly("FILE")(cmd, args)
-			}
-			return nil
-		},
+		Args: atMostOne("FILE"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return checkStack(d)
@@ -86,16 +81,12 @@ func checkFile(d *deps, file string) error {
 }
 
 func readFile(d *deps, file string) (name string, data []byte, err error) {
-	if file == "-" {
-		data, err = io.ReadAll(d.streams.In)
-		if err != nil {
-			return "", nil, fmt.Errorf("read the spec from stdin: %w", err)
-		}
-		return "stdin", data, nil
-	}
-	data, err = os.ReadFile(file)
+	data, err = readInput(d, file)
 	if err != nil {
 		return "", nil, &usageError{command: "devctl config check", err: fmt.Errorf("read spec: %w", err)}
+	}
+	if file == "-" {
+		file = "stdin"
 	}
 	return file, data, nil
 }

@@ -50,6 +50,24 @@ func confirmName(ctx context.Context, d *deps, question, name string) error {
 
 // ask reads a line from the terminal.
 func ask(ctx context.Context, d *deps, prompt string) (string, error) {
+	return askWith(ctx, d, prompt, func() (string, error) { return bufio.NewReader(d.streams.In).ReadString('\n') })
+}
+
+// askHidden is ask without showing what is typed.
+func askHidden(ctx context.Context, d *deps, prompt string) (string, error) {
+	read, restore, err := d.streams.Hidden()
+	if err != nil {
+		return "", fmt.Errorf("ask on the terminal: %w", err)
+	}
+	defer restore()
+	line, err := askWith(ctx, d, prompt, read)
+	if err == nil {
+		fmt.Fprintln(d.streams.Err) // the typed line end was not shown either
+	}
+	return line, err
+}
+
+func askWith(ctx context.Context, d *deps, prompt string, read func() (string, error)) (string, error) {
 	fmt.Fprint(d.streams.Err, prompt)
 	type answer struct {
 		line string
@@ -58,7 +76,7 @@ func ask(ctx context.Context, d *deps, prompt string) (string, error) {
 	// Reading a terminal cannot be interrupted: after Ctrl-C the read is left behind, and the process ends.
 	answers := make(chan answer, 1)
 	go func() {
-		line, err := bufio.NewReader(d.streams.In).ReadString('\n')
+		line, err := read()
 		answers <- answer{line, err}
 	}()
 	select {

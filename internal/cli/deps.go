@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,8 +35,10 @@ type deps struct {
 	// open makes a stack ready to be changed; without a spec, only to be destroyed.
 	open func(ctx context.Context, stack string, spec *stacks.Spec) (environment, error)
 	// read returns the outputs of a stack: engine.ErrNoStack when there is none, empty when it has no resources.
-	read      func(ctx context.Context, stack string) (map[string]engine.Output, error)
-	exists    func(stack string) bool // in the state
+	read   func(ctx context.Context, stack string) (map[string]engine.Output, error)
+	exists func(stack string) bool // in the state
+	// state opens what is kept of a stack. moved: also when its state is in another backend than its spec says.
+	state     func(ctx context.Context, stack string, moved bool) (stateStore, error)
 	list      func(ctx context.Context) ([]engine.StackInfo, error)
 	dial      func(*stacks.Outputs) (cluster, error)
 	exec      func(ctx context.Context, stack, node string, o localcloud.ExecOptions) (exit int, err error)
@@ -79,11 +82,7 @@ func (d *deps) spec() (*stacks.Spec, error) {
 
 // project loads the spec of the stack that was asked for, with the project it is in.
 func (d *deps) project() (*stacks.Project, *stacks.Spec, error) {
-	project, err := stacks.FindProject(d.global.dir)
-	if err != nil {
-		return nil, nil, err
-	}
-	spec, err := project.Load(d.global.stack)
+	project, spec, err := d.load()
 	if err == nil {
 		err = spec.Supported()
 	}
@@ -91,6 +90,20 @@ func (d *deps) project() (*stacks.Project, *stacks.Spec, error) {
 		return nil, nil, err
 	}
 	return project, spec, nil
+}
+
+// load is project for commands that work with any spec.
+func (d *deps) load() (*stacks.Project, *stacks.Spec, error) {
+	project, err := stacks.FindProject(d.global.dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	spec, err := project.Load(d.global.stack)
+	var missing *stacks.NotFoundError
+	if errors.As(err, &missing) && d.global.selected != defaultStack && d.global.stack == d.global.selected {
+		err = withNext(err, "the stack was selected with `devctl stack select`; `devctl stack select NAME` selects another one")
+	}
+	return project, spec, err
 }
 
 // outputs reads the outputs of a stack that is up.
@@ -130,7 +143,7 @@ func (d *deps) connect(ctx context.Context) (cluster, error) {
 // command is a devctl command to paste, on the same stack and project.
 func (d *deps) command(rest string) string {
 	words := []string{d.program}
-	if d.global.stack != "" && d.global.stack != "local" {
+	if d.global.stack != "" && d.global.stack != cmp.Or(d.global.selected, defaultStack) {
 		words = append(words, "-s", quoted(d.global.stack))
 	}
 	if d.global.dir != "" && d.global.dir != "." {

@@ -133,7 +133,9 @@ func (w *world) wire() {
 		return w.env.outputs, nil
 	}
 	w.deps.exists = func(string) bool { return w.env.exists }
-	w.deps.state = func(_ context.Context, stack string, moved bool) (stateStore, error) { return w.state.open(stack, moved) }
+	w.deps.state = func(_ context.Context, stack string, moved bool) (stateStore, error) {
+		return w.state.open(stack, moved)
+	}
 	w.deps.list = func(context.Context) ([]engine.StackInfo, error) {
 		return []engine.StackInfo{{Name: "local", LastUpdate: testTime, Resources: 12}}, nil
 	}

@@ -61,6 +61,7 @@ type world struct {
 	environ  map[string]string
 	cluster  *fakeCluster
 	env      *fakeEnvironment
+	state    *fakeState
 	out, err syncBuffer
 }
 
@@ -84,9 +85,10 @@ func (s *syncBuffer) String() string {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), environ: map[string]string{}, cluster: &fakeCluster{}, env: newFakeEnvironment()}
+	w := &world{t: t, dir: t.TempDir(), environ: map[string]string{}, cluster: &fakeCluster{}, env: newFakeEnvironment(), state: newFakeState()}
 	w.write("Pulumi.yaml", "name: devctl\ndescription: A test\nruntime: go\nmain: .\nstackConfigDir: stacks\n")
 	w.write("stacks/Pulumi.local.yaml", localSpec)
+	w.environ["DEVCTL_HOME"] = filepath.Join(t.TempDir(), "home")
 	w.deps = &deps{
 		streams: Streams{In: strings.NewReader(""), Out: &w.out, Err: &w.err},
 		program: "devctl",

@@ -354,7 +354,7 @@ func TestStackList(t *testing.T) {
 		{Name: "alpha", Provider: "local", State: "not created", Nodes: 8, Spec: "ok"},
 		{Name: "broken", State: "not created", Spec: "invalid"},
 		{Name: "gone", State: "created", Updated: &updated, Spec: "missing"},
-		{Name: "local", Provider: "local", State: "created", Nodes: 8, Updated: &updated, Spec: "ok"},
+		{Name: "local", Provider: "local", State: "created", Nodes: 8, Updated: &updated, Spec: "ok", Selected: true},
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)

@@ -17,19 +17,24 @@ import (
 type stackView struct {
 	Name     string     `json:"name"`
 	Provider string     `json:"provider"` // "" when the spec cannot be read
-	State    string     `json:"state"`    // not created | created | changing
+	State    string     `json:"state"`    // not created | created | changing | unknown
 	Nodes    int        `json:"nodes"`    // that the spec wants
 	Updated  *time.Time `json:"updated"`  // when the last update ended; null if there was none
 	Spec     string     `json:"spec"`     // ok | missing | invalid
+	Selected bool       `json:"selected"` // commands work on it unless they are told otherwise
 }
 
 func newStackCommand(d *deps) *cobra.Command {
 	return newGroup(&cobra.Command{
-		Use:     "stack",
-		Short:   "Work with stacks",
-		Long:    "A stack is one environment: its spec is stacks/Pulumi.<stack>.yaml in the project.",
-		Example: "  devctl stack ls",
-	}, newStackListCommand(d))
+		Use:   "stack",
+		Short: "Make, select, move and forget stacks",
+		Long: `A stack is one environment. Its spec is stacks/Pulumi.<stack>.yaml in the project; its state is where the spec's
+devctl:state.backend says, or in devctl's data folder.`,
+		Example: `  devctl stack init alpha --from local
+  devctl stack select alpha
+  devctl stack ls`,
+	}, newStackInitCommand(d), newStackListCommand(d), newStackSelectCommand(d), newStackRemoveCommand(d),
+		newStackExportCommand(d), newStackImportCommand(d), newStackUnlockCommand(d))
 }
 
 func newStackListCommand(d *deps) *cobra.Command {
@@ -39,7 +44,7 @@ func newStackListCommand(d *deps) *cobra.Command {
 		Aliases: []string{"list"},
 		Short:   "List the stacks of the project and those that exist",
 		Long: `Lists every stack that has a spec in the project, and every one that was brought up and not destroyed, whether or
-not its spec is still there.`,
+not its spec is still there. The selected one, which commands work on unless they are told otherwise, has an asterisk.`,
 		Example: `  devctl stack ls
   devctl stack ls -o json | jq -r '.[] | select(.state == "created") | .name'`,
 		Args: exactly(),
@@ -81,6 +86,9 @@ func runStackList(ctx context.Context, d *deps, format output.Format) error {
 			v = stackView{Name: info.Name, Spec: "missing"}
 		}
 		v.State = stackState(info)
+		if info.Unknown != nil {
+			d.say("%sstack %s is unknown: %s", d.errStyle().Warn("warning: "), info.Name, info.Unknown)
+		}
 		if !info.LastUpdate.IsZero() {
 			v.Updated = &info.LastUpdate
 		}
@@ -88,7 +96,9 @@ func runStackList(ctx context.Context, d *deps, format output.Format) error {
 	}
 	all := []stackView{}
 	for _, name := range sortedKeys(views) {
-		all = append(all, views[name])
+		v := views[name]
+		v.Selected = name == d.global.selected
+		all = append(all, v)
 	}
 	return output.Write(d.streams.Out, format, all, func(w io.Writer) error {
 		g := output.NewGrid("STACK", "PROVIDER", "STATE", "NODES", "LAST UPDATE", "SPEC")
@@ -97,7 +107,11 @@ func runStackList(ctx context.Context, d *deps, format output.Format) error {
 			if v.Updated != nil {
 				updated = v.Updated.Local().Format(time.DateTime)
 			}
-			g.Row(v.Name, v.Provider, v.State, strconv.Itoa(v.Nodes), updated, v.Spec)
+			name := v.Name
+			if v.Selected {
+				name += " *"
+			}
+			g.Row(name, v.Provider, v.State, strconv.Itoa(v.Nodes), updated, v.Spec)
 		}
 		return g.Write(w)
 	})
@@ -106,6 +120,8 @@ func runStackList(ctx context.Context, d *deps, format output.Format) error {
 // stackState is how far a stack in the state is. The engine keeps one resource for the stack itself.
 func stackState(info engine.StackInfo) string {
 	switch {
+	case info.Unknown != nil:
+		return "unknown"
 	case info.Updating:
 		return "changing"
 	case info.Resources <= 1:

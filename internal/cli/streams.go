@@ -22,6 +22,9 @@ type Streams struct {
 	InTerminal, OutTerminal, ErrTerminal bool
 
 	Size func() (width, height int) // of the terminal; zeros if there is none
+	// Hidden reads a line from the terminal without showing what is typed. Restore shows it again, also when the reading was
+	// given up.
+	Hidden func() (read func() (string, error), restore func(), err error)
 	// Raw hands the terminal to a program on a node, keys and size, until restore is called.
 	Raw func() (sizes <-chan localcloud.Size, restore func(), err error)
 }
@@ -39,6 +42,17 @@ func standardStreams(in, out, err *os.File) Streams {
 				}
 			}
 			return 0, 0
+		},
+		Hidden: func() (func() (string, error), func(), error) {
+			state, e := term.GetState(int(in.Fd()))
+			if e != nil {
+				return nil, nil, e
+			}
+			read := func() (string, error) {
+				line, e := term.ReadPassword(int(in.Fd()))
+				return string(line), e
+			}
+			return read, func() { _ = term.Restore(int(in.Fd()), state) }, nil
 		},
 		Raw: func() (<-chan localcloud.Size, func(), error) {
 			state, e := term.MakeRaw(int(in.Fd()))

@@ -138,6 +138,9 @@ func preflight(ctx context.Context, d *deps) (*stacks.Spec, error) {
 	if _, err := d.images(); err != nil {
 		problems = append(problems, err)
 	}
+	if err := missingSecrets(ctx, d, spec); err != nil {
+		problems = append(problems, err)
+	}
 	if spec.Provider == stacks.ProviderLocal {
 		problems = append(problems, d.preflight(ctx, localcloud.PreflightArgs{Stack: spec.Stack, CIDR: spec.Network.CIDR})...)
 	}

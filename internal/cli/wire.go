@@ -45,13 +45,7 @@ func realDeps(s Streams) *deps {
 		s, err := d.engine(context.Background(), engine.Options{Stack: stack})
 		return err == nil && s.Exists()
 	}
-	d.list = func(ctx context.Context) ([]engine.StackInfo, error) {
-		o, err := d.engineOptions(engine.Options{})
-		if err != nil {
-			return nil, err
-		}
-		return engine.List(ctx, o)
-	}
+	d.list, d.state = d.listStacks, d.openState
 	d.checks = func() []check { return allChecks(d) }
 	return d
 }
@@ -108,7 +102,7 @@ func (d *deps) engineOptions(o engine.Options) (engine.Options, error) {
 		return o, withNext(fmt.Errorf("use the data folder: %s", found.Detail), found.Fix)
 	}
 	o.Project, o.Description, o.Home, o.BinDir = project.Name, project.Description, home, binDir(d.getenv)
-	return o, nil
+	return backendOf(project, o)
 }
 
 func (d *deps) engine(ctx context.Context, o engine.Options) (*engine.Stack, error) {
@@ -162,9 +156,7 @@ func (d *deps) openStack(ctx context.Context, stack string, spec *stacks.Spec) (
 	}()
 	o := engine.Options{
 		Stack: stack, Refresh: spec != nil, Kill: d.hard.Done(),
-		PassphraseCreated: func(path string) {
-			d.say("The secrets of your stacks are encrypted with the passphrase in %s: keep a copy of it.", path)
-		},
+		PassphraseCreated: d.tellPassphrase,
 	}
 	work := provider.Options{Cloud: cloud}
 	made := make(chan *stacks.Outputs, 1)

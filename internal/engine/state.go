@@ -143,6 +143,7 @@ type StackInfo struct {
 	LastUpdate time.Time // zero when there was none
 	Resources  int       // those of Pulumi itself included: the stack, and one per provider
 	Updating   bool      // a run works on it now, or was killed
+	Unknown    error     // why nothing is known of it: its backend does not answer; List itself never says so
 }
 
 // List returns the stacks of the project in one backend, sorted by name. Of the options it needs Project, Home, BinDir and
