@@ -78,7 +78,7 @@ func (a NodeArgs) agent() Unit {
 	s.description = "devctl node agent"
 	s.documentation = "https://www.freedesktop.org/software/systemd/man/latest/org.freedesktop.systemd1.html"
 	// It is idle nearly always: collect garbage early rather than hold memory that services could use.
-	s.environment = []string{"GOGC=25", "GOMEMLIMIT=24MiB"}
+	s.environment = []string{"GOGC=25", "GOMAXPROCS=1", "GOMEMLIMIT=24MiB"}
 	s.hardening = append(hardening(
 		// It installs the units that are assigned to the node: their files, their data's place, its own key.
 		[]string{"/etc/systemd/system", api.ServicesDir, "/var/lib/devctl", "/run/devctl"},
