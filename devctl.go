@@ -8,3 +8,8 @@ import "embed"
 //
 //go:embed Pulumi.yaml stacks/Pulumi.local.yaml
 var DefaultProject embed.FS
+
+// Examples holds a stack file for every provider, in the folder stacks.
+//
+//go:embed stacks/Pulumi.*.yaml
+var Examples embed.FS

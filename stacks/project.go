@@ -185,7 +185,7 @@ func (p *Project) Overlaps(s *Spec) []Problem {
 	var problems []Problem
 	for _, other := range overlapping {
 		message := fmt.Sprintf("is %q, must not overlap %s of stack %q (%s)", own, other.Network.CIDR, other.Stack, other.source.file)
-		if free, found := freeRange(own.Bits(), taken); found {
+		if free, found := freeRange(localRanges, own.Bits(), taken); found {
 			message += fmt.Sprintf("; %s is free", free)
 		}
 		problems = append(problems, s.source.problem("devctl:network.cidr", s.Network.CIDR, message))
@@ -193,9 +193,12 @@ func (p *Project) Overlaps(s *Spec) []Problem {
 	return problems
 }
 
-// freeRange finds the first range of the given size within the range that local stacks should use, RFC 2544's.
-func freeRange(bits int, taken []netip.Prefix) (netip.Prefix, bool) {
-	all := addressPlan{Prefix: netip.MustParsePrefix("198.18.0.0/15")}
+// localRanges is where local stacks should have their networks: RFC 2544's range collides with nobody's office.
+var localRanges = netip.MustParsePrefix("198.18.0.0/15")
+
+// freeRange finds the first range of the given size within a pool.
+func freeRange(pool netip.Prefix, bits int, taken []netip.Prefix) (netip.Prefix, bool) {
+	all := addressPlan{Prefix: pool}
 	size := 1 << (32 - bits)
 	for offset := 0; offset < 1<<(32-all.Bits()); offset += size {
 		candidate := netip.PrefixFrom(netip.MustParseAddr(all.at(offset)), bits)

@@ -2,6 +2,7 @@ package stacks
 
 import (
 	"fmt"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strconv"
@@ -130,8 +131,35 @@ func (l *loader) validateDigitalOcean() {
 		l.invalid("devctl:network.zones", "["+strings.Join(l.spec.Network.Zones, ", ")+"]",
 			"must be [%s] or left out: DigitalOcean has no zones, and nothing says which machines fail together", region)
 	}
+	l.validateVPC()
 	const coreos = "devctl:digitalocean.coreos"
 	if image := l.spec.DigitalOcean.CoreOS; l.spec.source.has(coreos) && l.sound(coreos+".url", coreos+".imageId") && (image.URL == "") == (image.ImageID == "") {
 		l.invalid(coreos, "a mapping", "must be one with the key url or the key imageId, and not both")
+	}
+}
+
+var (
+	// private are the ranges of RFC 1918, which a VPC of DigitalOcean has to be in.
+	private = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16")}
+	// taken are the ranges that DigitalOcean keeps for itself.
+	taken = []netip.Prefix{
+		netip.MustParsePrefix("10.229.0.0/16"), netip.MustParsePrefix("10.244.0.0/16"),
+		netip.MustParsePrefix("10.245.0.0/16"), netip.MustParsePrefix("10.246.0.0/24"),
+	}
+)
+
+func (l *loader) validateVPC() {
+	const cidr = "devctl:network.cidr"
+	if !l.sound(cidr) {
+		return
+	}
+	network := netip.MustParsePrefix(l.spec.Network.CIDR)
+	inside := func(p netip.Prefix) bool { return p.Bits() <= network.Bits() && p.Contains(network.Addr()) }
+	if !slices.ContainsFunc(private, inside) {
+		l.invalid(cidr, strconv.Quote(l.spec.Network.CIDR), "must be in 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16 on DigitalOcean")
+		return
+	}
+	if i := slices.IndexFunc(taken, network.Overlaps); i >= 0 {
+		l.invalid(cidr, strconv.Quote(l.spec.Network.CIDR), "must be outside of %s, which DigitalOcean keeps for itself", taken[i])
 	}
 }

@@ -21,6 +21,7 @@ import (
 // Options are what a stack needs to know of DigitalOcean.
 type Options struct {
 	Region  string
+	CIDR    string   // of the network
 	Bucket  string   // of Spaces, in the same region
 	Project string   // name of the project that it makes and everything is shown in
 	SSHKeys []string // authorized_keys lines; at least one, and each known to the account
@@ -28,27 +29,24 @@ type Options struct {
 	// Exactly one is set: an image of Fedora CoreOS for DigitalOcean to import, or one that was.
 	ImageURL, ImageID string
 
-	Daemon, Images File     // what every machine fetches
-	ImageRefs      []string // what the images in Images are called
+	Daemon Daemon
+	Images []string // what the images in Bundle are called
+	Bundle string   // name of the archive that holds them, from their sources: see images.Set
 
 	// Keep tells of a main or data node that this run must leave as it is, although its configuration has changed.
 	// Nil: none. The nodes of a role must not be replaced together; whoever names one keeps the others.
 	Keep func(node string) bool
 }
 
-// File is a file on this machine that goes to the bucket.
-type File struct {
+// Daemon is the node daemon's binary on this machine.
+type Daemon struct {
 	Path   string
-	Name   string // in the bucket; with a hash in it, so that other content has another name
-	SHA256 string // of the content, in hex; empty for images, whose name follows from their sources
+	SHA256 string // hex
 }
-
-func (f File) key() string { return folderArtifacts + "/" + f.Name }
 
 // Cloud registers the resources of one run of one stack.
 type Cloud struct {
 	options Options
-	keys    []string // fingerprints of SSHKeys
 	project *do.Project
 	bucket  *do.SpacesBucket
 	reader  *do.SpacesKey // what URLs for machines are signed with
@@ -59,25 +57,18 @@ type Cloud struct {
 var _ components.Cloud = (*Cloud)(nil)
 
 // New makes the cloud of one run.
-func New(o Options) (*Cloud, error) {
-	keys, err := fingerprints(o.SSHKeys)
-	if err != nil {
-		return nil, err
-	}
-	return &Cloud{options: o, keys: keys}, nil
-}
+func New(o Options) *Cloud { return &Cloud{options: o} }
 
 // Boot says what machines fetch from the bucket.
 func (c *Cloud) Boot() components.Boot {
-	source := func(f File) ignition.Source { return ignition.Source{URL: c.url(f.key()), SHA256: f.SHA256} }
 	return components.Boot{
 		Platform: api.PlatformDigitalOcean,
-		Images:   c.options.ImageRefs,
+		Images:   c.options.Images,
 		Downloads: []ignition.Download{
-			{Path: api.CloudDaemon, Mode: 0o755, Source: source(c.options.Daemon)},
-			{Path: api.ImageBundle, Mode: 0o600, Source: source(c.options.Images)},
+			{Path: api.CloudDaemon, Mode: 0o755, Source: ignition.Source{URL: c.url(c.daemonKey()), SHA256: c.options.Daemon.SHA256}},
+			{Path: api.ImageBundle, Mode: 0o600, Source: ignition.Source{URL: c.url(c.bundleKey())}},
 		},
-		Registry: c.url(folderRegistry),
+		Registry: c.url(c.registry()),
 	}
 }
 

@@ -19,12 +19,16 @@ import (
 // There are no volumes. What Redis keeps is on the droplet's own disk and in the other members of its shards, where a new
 // machine gets it from; a volume would be a slower copy that outlives the machine, of data that is older than theirs.
 func (c *Cloud) NodeGroup(ctx *pulumi.Context, args components.NodeGroupArgs) (components.NodeGroup, error) {
+	keys, err := fingerprints(c.options.SSHKeys)
+	if err != nil {
+		return components.NodeGroup{}, err
+	}
 	ready, secrets, err := c.fetched(ctx, args)
 	if err != nil {
 		return components.NodeGroup{}, err
 	}
 	m := machines{
-		NodeGroupArgs: args, secrets: secrets,
+		NodeGroupArgs: args, keys: keys, secrets: secrets,
 		after: pulumi.DependsOn(append(append(ready, c.ready...), args.DependsOn...)),
 	}
 	if args.Elastic != nil {
@@ -36,6 +40,7 @@ func (c *Cloud) NodeGroup(ctx *pulumi.Context, args components.NodeGroupArgs) (c
 // machines are what all machines of a group are made from.
 type machines struct {
 	components.NodeGroupArgs
+	keys    pulumi.StringArray  // fingerprints of SSH keys
 	secrets pulumi.StringOutput // signed URL of the role's key files
 	after   pulumi.ResourceOption
 }
@@ -76,7 +81,7 @@ func (c *Cloud) droplets(ctx *pulumi.Context, m machines) (components.NodeGroup,
 			Size:         pulumi.String(m.MachineType),
 			Image:        m.Artifacts.NodeImage,
 			VpcUuid:      m.Network.ID,
-			SshKeys:      pulumi.ToStringArray(c.keys),
+			SshKeys:      m.keys,
 			Tags:         machineTags(m.Stack, m.Role, node),
 			UserData:     c.userData(m, node),
 			DropletAgent: pulumi.Bool(false), // there is none for images of one's own
@@ -109,12 +114,17 @@ func (c *Cloud) pool(ctx *pulumi.Context, m machines) error {
 			Image:            m.Artifacts.NodeImage,
 			VpcUuid:          m.Network.ID,
 			ProjectId:        c.project.ID(),
-			SshKeys:          pulumi.ToStringArray(c.keys),
+			SshKeys:          m.keys,
 			Tags:             machineTags(m.Stack, m.Role, api.Identity{}),
 			UserData:         c.userData(m, api.Identity{Stack: m.Stack, Role: m.Role, Zone: c.options.Region}),
 			WithDropletAgent: pulumi.Bool(false),
 		},
-	}, m.after, pulumi.IgnoreChanges([]string{"config.targetNumberInstances"}))
+	}, m.after,
+		pulumi.IgnoreChanges([]string{"config.targetNumberInstances"}),
+		// A VPC cannot go while a machine is in it, and a pool that is only updated keeps its machines until it has others.
+		pulumi.ReplaceOnChanges([]string{"dropletTemplate.vpcUuid"}),
+		pulumi.DeleteBeforeReplace(true),
+	)
 	if err != nil {
 		return fmt.Errorf("register pool of %s nodes: %w", m.Role, err)
 	}
@@ -123,17 +133,17 @@ func (c *Cloud) pool(ctx *pulumi.Context, m machines) error {
 
 // fingerprints are what DigitalOcean calls SSH keys by. It takes no droplet of an image of one's own without one, and
 // each key can be in an account only once: so the keys are the account's, and no stack makes or removes any.
-func fingerprints(keys []string) ([]string, error) {
+func fingerprints(keys []string) (pulumi.StringArray, error) {
 	if len(keys) == 0 {
 		return nil, errors.New("no SSH key: DigitalOcean creates no machine from an image of one's own without")
 	}
-	var prints []string
+	var prints pulumi.StringArray
 	for _, line := range keys {
 		key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(line))
 		if err != nil {
 			return nil, fmt.Errorf("read SSH key %q: %w", strings.TrimSpace(line), err)
 		}
-		prints = append(prints, ssh.FingerprintLegacyMD5(key))
+		prints = append(prints, pulumi.String(ssh.FingerprintLegacyMD5(key)))
 	}
 	return prints, nil
 }

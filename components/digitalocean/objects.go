@@ -55,20 +55,37 @@ func (c *Cloud) object(ctx *pulumi.Context, name string, args do.SpacesBucketObj
 	return object, nil
 }
 
-// upload registers a file that every machine fetches. Its resource is called after its content: the path on this machine
-// is another on the next, and no reason to upload it again.
-func (c *Cloud) upload(ctx *pulumi.Context, f File) error {
-	object, err := c.object(ctx, f.Name, do.SpacesBucketObjectArgs{
-		Key:          pulumi.String(f.key()),
-		Source:       pulumi.String(f.Path),
-		ContentType:  pulumi.String(typeBinary),
-		CacheControl: pulumi.String(neverChanges),
-	}, pulumi.IgnoreChanges([]string{"source"}))
+// hashLength is how much of a hash is in a name.
+const hashLength = 12
+
+// daemonName has the daemon's hash in it, for its resource too: the path on this machine is another on the next, and no
+// reason to upload it again.
+func (c *Cloud) daemonName() string {
+	sum := c.options.Daemon.SHA256
+	return "devctld-" + sum[:min(hashLength, len(sum))]
+}
+
+func (c *Cloud) daemonKey() string { return folderArtifacts + "/" + c.daemonName() }
+
+func (c *Cloud) bundleKey() string { return folderArtifacts + "/" + c.options.Bundle }
+
+// bundle is the archive of all service images in the bucket. The resource is devctl's own provider's: making it builds the
+// images with Docker and uploads them, and nothing but that needs Docker. Its inputs are names, which follow from the
+// images' sources: a preview needs no archive, and a second machine that runs the program makes none.
+type bundle struct{ pulumi.CustomResourceState }
+
+func (c *Cloud) uploadBundle(ctx *pulumi.Context) (*bundle, error) {
+	var b bundle
+	err := ctx.RegisterResource("devctl:digitalocean:Bundle", "images", pulumi.Map{
+		"region": pulumi.String(c.options.Region),
+		"bucket": c.bucket.Name,
+		"key":    pulumi.String(c.bundleKey()),
+		"images": pulumi.ToStringArray(c.options.Images),
+	}, &b)
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("register image bundle: %w", err)
 	}
-	c.ready = append(c.ready, object)
-	return nil
+	return &b, nil
 }
 
 // Artifacts creates the bucket with what every machine fetches, and imports the image that they boot.
@@ -92,11 +109,20 @@ func (c *Cloud) Artifacts(ctx *pulumi.Context, args components.ArtifactsArgs) (c
 	if err != nil {
 		return components.Artifacts{}, fmt.Errorf("register access key to bucket %q: %w", c.options.Bucket, err)
 	}
-	for _, f := range []File{c.options.Daemon, c.options.Images} {
-		if err := c.upload(ctx, f); err != nil {
-			return components.Artifacts{}, err
-		}
+	daemon, err := c.object(ctx, c.daemonName(), do.SpacesBucketObjectArgs{
+		Key:          pulumi.String(c.daemonKey()),
+		Source:       pulumi.String(c.options.Daemon.Path),
+		ContentType:  pulumi.String(typeBinary),
+		CacheControl: pulumi.String(neverChanges),
+	}, pulumi.IgnoreChanges([]string{"source"}))
+	if err != nil {
+		return components.Artifacts{}, err
 	}
+	images, err := c.uploadBundle(ctx)
+	if err != nil {
+		return components.Artifacts{}, err
+	}
+	c.ready = append(c.ready, daemon, images)
 	image, err := c.image(ctx, args.Stack)
 	if err != nil {
 		return components.Artifacts{}, err
@@ -164,6 +190,10 @@ func sum(text string) string {
 	return hex.EncodeToString(sum[:])
 }
 
+// registry is the folder in which machines look up what they cannot know. Another network has another one: all its
+// machines are new, and have to found a cluster of their own.
+func (c *Cloud) registry() string { return folderRegistry + "/" + hyphens(c.options.CIDR) }
+
 // register puts what main nodes can know only after they were made where they look it up. Others find them there as well.
 func (c *Cloud) register(ctx *pulumi.Context, mains []api.Identity, droplets []*do.Droplet) error {
 	var values []any
@@ -186,11 +216,12 @@ func (c *Cloud) register(ctx *pulumi.Context, mains []api.Identity, droplets []*
 		opts      []pulumi.ResourceOption
 	}{
 		{"mains", api.RegistryMains, text(func(peers []api.Peer, _ []string) (string, error) { return ignition.MainsEnv(peers) }), nil},
-		// Whoever is on this list may found a cluster. Main nodes that are made later are not: they join.
-		{"founders", api.RegistryFounders, text(ignition.FoundersEnv), []pulumi.ResourceOption{pulumi.IgnoreChanges([]string{"content"})}},
+		// Whoever is on this list may found a cluster. Main nodes that are made later are not: they join. Since what is
+		// ignored stays as it is even when an object is replaced, the one in another place is another resource.
+		{"founders-" + sum(c.url(c.registry()))[:hashLength], api.RegistryFounders, text(ignition.FoundersEnv), []pulumi.ResourceOption{pulumi.IgnoreChanges([]string{"content"})}},
 	} {
 		_, err := c.object(ctx, entry.name, do.SpacesBucketObjectArgs{
-			Key:          pulumi.String(folderRegistry + "/" + entry.key),
+			Key:          pulumi.String(c.registry() + "/" + entry.key),
 			Content:      entry.content,
 			ContentType:  pulumi.String(typeEnv),
 			CacheControl: pulumi.String(alwaysAskAgain),

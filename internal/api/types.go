@@ -115,6 +115,15 @@ type Deployment struct {
 	Endpoint EndpointSpec  `json:"endpoint"`
 	Nodes    []Identity    `json:"nodes"` // every node that is expected, sorted by name
 	Images   ServiceImages `json:"images"`
+	// Workers, unless nil, says that workers come and go: then none of them is in Nodes.
+	Workers *ElasticWorkers `json:"workers,omitempty"`
+}
+
+// ElasticWorkers are workers that a cloud's group makes and takes away. Any machine that comes with the role's
+// certificate, from the network, under the name that its ID gives it, is one of them.
+type ElasticWorkers struct {
+	Network string `json:"network"` // CIDR that their addresses are in
+	Min     int    `json:"min"`     // fewer are a problem
 }
 
 // RedisSpec describes the Redis Cluster.
@@ -196,6 +205,10 @@ type Assignment struct {
 type Assigned struct {
 	Deployed    string       `json:"deployed"`    // revision of the desired deployment, "" if none
 	Assignments []Assignment `json:"assignments"` // sorted by node, then unit
+	// Live are the nodes whose heartbeat is fresh, Silent those elastic workers that are still waited for: who works out
+	// what a deployment changes has to know both.
+	Live   []Identity `json:"live"`
+	Silent []Identity `json:"silent,omitempty"`
 }
 
 // DeployRequest is the body of PUT /v1/deployment.

@@ -50,6 +50,8 @@ type deps struct {
 type environment interface {
 	Exists() bool
 	Preview(ctx context.Context, each func(engine.Event)) (engine.Summary, error)
+	// SecretValues are all secrets of the stack, for keeping them out of what is shown.
+	SecretValues(ctx context.Context) ([]string, error)
 	Up(ctx context.Context, each func(engine.Event)) (engine.Summary, error)
 	// Made gets the outputs of an update while it still runs, as soon as they are known.
 	Made() <-chan *stacks.Outputs
@@ -63,6 +65,7 @@ type environment interface {
 type cluster interface {
 	Deploy(ctx context.Context, req api.DeployRequest) (api.DeployResponse, error)
 	Status(ctx context.Context) (api.Status, error)
+	Assignments(ctx context.Context) (api.Assigned, error)
 	Events(ctx context.Context, after int64, f func(api.Event) error) error
 	Health(ctx context.Context) (api.Health, error)
 	Close()
@@ -107,7 +110,7 @@ func (d *deps) outputs(ctx context.Context, stack string) (*stacks.Outputs, erro
 	return out, withNext(err, d.command("up")+" goes on where it stopped")
 }
 
-// connect reaches the controllers of the stack that was asked for.
+// connect reaches the controllers of the stack that was asked for. Their status says which nodes are outdated.
 func (d *deps) connect(ctx context.Context) (cluster, error) {
 	spec, err := d.spec()
 	if err != nil {
@@ -117,7 +120,11 @@ func (d *deps) connect(ctx context.Context) (cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	return d.dial(out)
+	c, err := d.dial(out)
+	if err != nil {
+		return nil, err
+	}
+	return &configWatch{cluster: c, d: d, stack: spec.Stack, configs: out.Configs, read: d.now()}, nil
 }
 
 // command is a devctl command to paste, on the same stack and project.

@@ -15,6 +15,7 @@ type fakeEnvironment struct {
 	exists  bool
 	outputs map[string]engine.Output // of Outputs; nil: the stack was never up
 	preview []engine.Event
+	secrets []string // of SecretValues
 	up      []engine.Event
 	refresh []engine.Event
 	destroy []engine.Event
@@ -94,6 +95,8 @@ func (e *fakeEnvironment) Preview(ctx context.Context, each func(engine.Event)) 
 	return e.run(ctx, "preview", e.preview, each)
 }
 
+func (e *fakeEnvironment) SecretValues(context.Context) ([]string, error) { return e.secrets, nil }
+
 func (e *fakeEnvironment) Up(ctx context.Context, each func(engine.Event)) (engine.Summary, error) {
 	return e.run(ctx, "up", e.up, each)
 }
@@ -130,6 +133,7 @@ func (w *world) wire() {
 		return w.env.outputs, nil
 	}
 	w.deps.exists = func(string) bool { return w.env.exists }
+	w.deps.state = func(_ context.Context, stack string, moved bool) (stateStore, error) { return w.state.open(stack, moved) }
 	w.deps.list = func(context.Context) ([]engine.StackInfo, error) {
 		return []engine.StackInfo{{Name: "local", LastUpdate: testTime, Resources: 12}}, nil
 	}

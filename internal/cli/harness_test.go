@@ -196,6 +196,14 @@ type fakeCluster struct {
 	health   map[string]api.Health
 	asked    int
 	onStatus func(asked int)
+	assigned []api.Assignment
+	deaf     error // of Assignments
+}
+
+func (c *fakeCluster) Assignments(context.Context) (api.Assigned, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return api.Assigned{Deployed: "rev1", Assignments: c.assigned}, c.deaf
 }
 
 func (c *fakeCluster) Deploy(_ context.Context, req api.DeployRequest) (api.DeployResponse, error) {

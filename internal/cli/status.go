@@ -27,14 +27,16 @@ func newStatusCommand(d *deps) *cobra.Command {
 		Use:   "status",
 		Short: "Show how the stack is: nodes, units, etcd, Redis, endpoint",
 		Long: `Shows the stack as its controllers see it: the nodes whose heartbeat is fresh with their units, etcd, the shards of
-the Redis cluster, and who holds the endpoint. The exit code is 0 when the controllers answered, healthy or not; the
-JSON has the field "healthy".
+the Redis cluster, and who holds the endpoint. A node is marked as outdated that was made from an older machine
+configuration than the stack's newest. The exit code is 0 when the controllers answered, healthy or not; the JSON has
+the field "healthy".
 
 With --watch it goes on: a terminal is redrawn every 2 seconds, elsewhere what changes is told line by line (with
 -o json, as one document for every change).`,
 		Example: `  devctl status
   devctl status --watch
-  devctl status -o json | jq -r '.nodes[] | select(.state != "ready") | .name'`,
+  devctl status -o json | jq -r '.nodes[] | select(.state != "ready") | .name'
+  devctl status -o json | jq -r '.nodes[] | select(.outdated) | .name'`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return runStatus(cmd.Context(), d, opts) },
 	}
@@ -93,6 +95,9 @@ func statusLines(st api.Status, now time.Time, s output.Style) []string {
 	}
 	lines := []string{fmt.Sprintf("Stack %s: %s, %s", s.Bold(st.Stack), health, deployed), ""}
 	lines = append(lines, nodeGrid(st.Nodes, now, s).Lines()...)
+	if names := outdated(st.Nodes); len(names) > 0 {
+		lines = append(lines, s.Warn(outdatedText(names)))
+	}
 	lines = append(lines, unitLines(st.Nodes, s)...)
 	lines = append(lines, "")
 	lines = append(lines, serviceLines(st, s)...)
@@ -114,10 +119,14 @@ func nodeGrid(nodes []api.NodeStatus, now time.Time, s output.Style) *output.Gri
 }
 
 func nodeState(n api.NodeStatus, s output.Style) string {
+	state := s.Warn(n.State)
 	if n.State == "ready" {
-		return s.Good(n.State)
+		state = s.Good(n.State)
 	}
-	return s.Warn(n.State)
+	if n.Outdated {
+		state += s.Warn(", outdated")
+	}
+	return state
 }
 
 // unitCount is how many of a node's units do their work: 3/4.

@@ -72,7 +72,8 @@ func runUp(ctx context.Context, d *deps, opts upOptions) error {
 		return err
 	}
 	show.Close()
-	return writeUp(d.streams.Out, d, out, st, summary.Changed() || deployed)
+	markOutdated(&st, out.Configs)
+	return writeUp(d.streams.Out, d, spec.Provider, out, st, summary.Changed() || deployed)
 }
 
 // provision brings network and machines up, and returns the outputs.
@@ -170,7 +171,7 @@ func approve(ctx context.Context, d *deps, env environment, spec *stacks.Spec) e
 }
 
 // writeUp ends `up`: where the stack is reached, and what to try.
-func writeUp(w io.Writer, d *deps, out *stacks.Outputs, st api.Status, changed bool) error {
+func writeUp(w io.Writer, d *deps, provider string, out *stacks.Outputs, st api.Status, changed bool) error {
 	s := d.outStyle()
 	head := fmt.Sprintf("Stack %s is up: %d nodes, %d Redis shards.", s.Bold(st.Stack), len(st.Nodes), len(st.Redis.Shards))
 	if !changed {
@@ -184,6 +185,12 @@ func writeUp(w io.Writer, d *deps, out *stacks.Outputs, st api.Status, changed b
 	try.Row("  "+d.command("status --watch"), s.Faint("# nodes, shards, who holds the endpoint"))
 	try.Row("  "+d.command("outputs --show-secrets"), s.Faint("# user and password for your own client"))
 	lines := append([]string{head}, reach.Lines()...)
+	if names := outdated(st.Nodes); len(names) > 0 {
+		lines = append(lines, "", s.Warn(outdatedText(names)+"."))
+		for _, line := range renewal(d, provider, st.Nodes) {
+			lines = append(lines, "  "+line)
+		}
+	}
 	lines = append(lines, "", "Try:")
 	for _, line := range append(lines, try.Lines()...) {
 		if _, err := fmt.Fprintln(w, line); err != nil {

@@ -147,6 +147,9 @@ func TestDeployUntilSettled(t *testing.T) {
 	if err != nil || assigned.Deployed != resp.Revision || len(assigned.Assignments) != 10 {
 		t.Errorf("assigned is %d units of %s, %v", len(assigned.Assignments), assigned.Deployed, err)
 	}
+	if len(assigned.Live) != len(d.Nodes) || len(assigned.Silent) > 0 {
+		t.Errorf("live are %v, silent %v", assigned.Live, assigned.Silent)
+	}
 	if left := plan.Assignments(d, assigned.Assignments); len(left) > 0 {
 		t.Errorf("what is assigned is not what was deployed: %v", left)
 	}

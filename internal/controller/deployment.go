@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -74,6 +75,14 @@ func (c *controller) checkDeployment(req api.DeployRequest) error {
 			return bad("the deployment names node %q twice", n.Name)
 		}
 		names[n.Name] = true
+		if req.Deployment.Workers != nil && n.Role == api.RoleWorker {
+			return bad("the deployment has elastic workers, and names %q", n.Name)
+		}
+	}
+	if e := req.Deployment.Workers; e != nil {
+		if _, err := netip.ParsePrefix(e.Network); err != nil {
+			return bad("the network of elastic workers %q is none", e.Network)
+		}
 	}
 	for name := range req.Secrets {
 		if name == "" || strings.Contains(name, "/") {

@@ -11,6 +11,7 @@ import (
 
 	"devctl/internal/api"
 	"devctl/internal/pki"
+	"devctl/internal/plan"
 )
 
 // postJoin gives a new node a certificate of its own, and makes it known to etcd.
@@ -65,9 +66,6 @@ func checkJoin(stack, bootstrap, peer string, id api.Identity) error {
 	if bootstrap != "bootstrap-"+string(id.Role) {
 		return refuse("the certificate of %q is not for nodes of role %q", bootstrap, id.Role)
 	}
-	if !regexp.MustCompile(`^` + string(id.Role) + `-[1-9][0-9]{0,3}$`).MatchString(id.Name) {
-		return refuse("%q is no name of a node of role %q: want %s-1, %s-2 …", id.Name, id.Role, id.Role, id.Role)
-	}
 	asked, err := netip.ParseAddr(id.Address)
 	if err != nil || !asked.Is4() {
 		return refuse("%q is no IPv4 address", id.Address)
@@ -84,11 +82,18 @@ func (s state) checkPlace(id api.Identity) error {
 	conflict := func(format string, args ...any) error {
 		return &api.Error{Status: http.StatusConflict, Message: fmt.Sprintf(format, args...)}
 	}
-	var expected []api.Identity
+	var d api.Deployment
 	if s.deployment != nil {
-		expected = s.deployment.Nodes
+		d = *s.deployment
 	}
-	for _, n := range expected {
+	if id.Role == api.RoleWorker && d.Workers != nil {
+		if !plan.IsElastic(d, id) {
+			return &api.Error{Status: http.StatusForbidden, Message: fmt.Sprintf("%s at %s is no elastic worker of the stack: those are in %s, and called after the end of their machine's ID", id.Name, id.Address, d.Workers.Network)}
+		}
+	} else if !regexp.MustCompile(`^` + string(id.Role) + `-[1-9][0-9]{0,3}$`).MatchString(id.Name) {
+		return &api.Error{Status: http.StatusForbidden, Message: fmt.Sprintf("%q is no name of a node of role %q: want %s-1, %s-2 …", id.Name, id.Role, id.Role, id.Role)}
+	}
+	for _, n := range d.Nodes {
 		if n.Name == id.Name && n.Address != id.Address {
 			return conflict("the deployment has %s at %s, not at %s", n.Name, n.Address, id.Address)
 		}

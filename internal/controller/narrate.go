@@ -37,6 +37,8 @@ type toldNode struct {
 	ID string `json:"id"` // of the machine
 	// Silent is the node's last heartbeat if it beats no more.
 	Silent time.Time `json:"silent,omitzero"`
+	// Elastic is who the node is, if no deployment says so.
+	Elastic *api.Identity `json:"elastic,omitempty"`
 }
 
 // toldUnit is how an assigned unit was when it was told about last.
@@ -112,14 +114,18 @@ func (n *narrator) nodes() {
 		case !t.Silent.IsZero():
 			n.say(levelInfo, r.Name, "", "%s beats again, after %s", r.Name, n.now.Sub(t.Silent).Round(time.Second))
 		}
-		n.after.Nodes[r.Name] = toldNode{ID: r.ID}
+		t = toldNode{ID: r.ID}
+		if n.state.deployment != nil && plan.IsElastic(*n.state.deployment, r.Identity) {
+			t.Elastic = &r.Identity
+		}
+		n.after.Nodes[r.Name] = t
 	}
 	for _, name := range slices.SortedFunc(maps.Keys(n.before.Nodes), plan.CompareNames) {
 		t := n.before.Nodes[name]
 		if _, live := n.state.node(name); live {
 			continue
 		}
-		expected := n.state.deployment == nil || slices.ContainsFunc(n.state.deployment.Nodes, func(i api.Identity) bool { return i.Name == name })
+		expected := n.state.expects(name)
 		if t.Silent.IsZero() {
 			t.Silent = n.now
 			if beat, seen := n.beats[name]; seen {

@@ -123,7 +123,7 @@ func (l *leader) reconcile(ctx context.Context) (settled bool, err error) {
 
 // assign carries out the operations that are due, and brings s up to date.
 func (l *leader) assign(ctx context.Context, s *state) ([]api.Event, error) {
-	due := plan.Next(plan.Assignments(*s.deployment, s.assignments), s.assignments, s.observed())
+	due := plan.Next(plan.Assignments(s.target(), s.assignments), s.assignments, s.observed())
 	var news []api.Event
 	for some := range slices.Chunk(due, batch) {
 		var writes []clientv3.Op

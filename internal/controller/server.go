@@ -177,7 +177,11 @@ func (c *controller) getAssignments(w http.ResponseWriter, r *http.Request) erro
 	assigned := slices.SortedFunc(slices.Values(s.assignments), func(a, b api.Assignment) int {
 		return cmp.Or(plan.CompareNames(a.Node, b.Node), cmp.Compare(a.Unit, b.Unit))
 	})
-	writeJSON(w, http.StatusOK, api.Assigned{Deployed: s.deployed, Assignments: append([]api.Assignment{}, assigned...)})
+	live, silent := s.around()
+	writeJSON(w, http.StatusOK, api.Assigned{
+		Deployed: s.deployed, Assignments: append([]api.Assignment{}, assigned...),
+		Live: append([]api.Identity{}, live...), Silent: silent,
+	})
 	return nil
 }
 

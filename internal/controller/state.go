@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -128,6 +130,30 @@ func (s state) node(name string) (api.NodeRecord, bool) {
 
 // missedBeat is how much older than another's a node's record is when it has missed a beat: they come every 3 s.
 const missedBeat = 4 * time.Second
+
+// target is what should run, with every node that is expected: the deployment names no elastic workers.
+func (s state) target() api.Deployment {
+	live, silent := s.around()
+	return plan.Expected(*s.deployment, live, silent, s.assignments)
+}
+
+// around are the nodes that live, and the elastic workers that did and are still waited for.
+func (s state) around() (live, silent []api.Identity) {
+	for _, n := range s.nodes {
+		live = append(live, n.Identity)
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.told.Nodes)) {
+		if elastic := s.told.Nodes[name].Elastic; elastic != nil {
+			silent = append(silent, *elastic)
+		}
+	}
+	return live, silent
+}
+
+// expects tells whether the node is part of the stack. Before a deployment says so any may be.
+func (s state) expects(name string) bool {
+	return s.deployment == nil || slices.ContainsFunc(s.target().Nodes, func(id api.Identity) bool { return id.Name == name })
+}
 
 // holders are the live nodes that hold the endpoint's address. A node that was killed lives on in its record until the
 // lease ends; when another one has taken the address since, and beats on, the last word of the dead one counts no more.

@@ -51,7 +51,7 @@ func (s state) status(stack string, now time.Time) api.Status {
 	problem(missing...)
 	problem(s.unitProblems()...)
 	problem(running...)
-	ops := plan.Assignments(d, s.assignments)
+	ops := plan.Assignments(s.target(), s.assignments)
 	if len(ops) > 0 {
 		problem(fmt.Sprintf("the deployment is being carried out, changes left: %d", len(ops)))
 	}
@@ -78,7 +78,7 @@ func nodeStatus(n api.NodeRecord, observed map[string]api.UnitStatus) api.NodeSt
 // missing are the nodes that are expected and do not beat.
 func (s state) missing(now time.Time) []string {
 	var out []string
-	for _, n := range slices.SortedFunc(slices.Values(s.deployment.Nodes), func(a, b api.Identity) int { return plan.CompareNames(a.Name, b.Name) }) {
+	for _, n := range slices.SortedFunc(slices.Values(s.target().Nodes), func(a, b api.Identity) int { return plan.CompareNames(a.Name, b.Name) }) {
 		if _, live := s.node(n.Name); live {
 			continue
 		}
@@ -90,6 +90,12 @@ func (s state) missing(now time.Time) []string {
 			out = append(out, n.Name+" does not beat any more")
 		default:
 			out = append(out, fmt.Sprintf("%s has been silent for %s", n.Name, now.Sub(t.Silent).Round(time.Second)))
+		}
+	}
+	if e := s.deployment.Workers; e != nil {
+		live := len(slices.DeleteFunc(slices.Clone(s.nodes), func(n api.NodeRecord) bool { return n.Role != api.RoleWorker }))
+		if live < e.Min {
+			out = append(out, fmt.Sprintf("%d of at least %d workers are there", live, e.Min))
 		}
 	}
 	return out

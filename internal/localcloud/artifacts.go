@@ -59,7 +59,7 @@ func (c *Cloud) EnsureArtifacts(ctx context.Context, set *images.Set, log func(s
 			return err
 		}
 	}
-	if err := c.ensureImages(ctx, set, log); err != nil {
+	if err := c.ensureImages(ctx, set.Base, append([]images.Image{set.Node}, set.Services...), log); err != nil {
 		return err
 	}
 	if c.stopped() {
@@ -87,19 +87,19 @@ func (c *Cloud) HasArtifacts(ctx context.Context, nodeImage, store string) (bool
 	return err == nil, err
 }
 
-// ensureImages builds the images that are missing, the slow ones at the same time.
-func (c *Cloud) ensureImages(ctx context.Context, set *images.Set, log func(string)) error {
-	if err := c.ensureBase(ctx, set.Base, log); err != nil {
+// ensureImages builds those of the wanted images that are missing, the slow ones at the same time.
+func (c *Cloud) ensureImages(ctx context.Context, base images.Image, wanted []images.Image, log func(string)) error {
+	if err := c.ensureBase(ctx, base, log); err != nil {
 		return err
 	}
 	building, ctx := errgroup.WithContext(ctx)
 	building.SetLimit(parallelBuilds)
-	for _, img := range append([]images.Image{set.Node}, set.Services...) {
+	for _, img := range wanted {
 		building.Go(func() error {
 			if c.stopped() {
 				return fmt.Errorf("interrupted; image %q is not built", img.Ref)
 			}
-			return c.ensureImage(ctx, img, set.Base.Ref, log)
+			return c.ensureImage(ctx, img, base.Ref, log)
 		})
 	}
 	return building.Wait()

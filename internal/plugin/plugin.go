@@ -12,15 +12,11 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 )
 
-// schemaVersion is the version of the resources' shape. It is not devctl's: Pulumi wants semantic versions only,
-// and a build of devctl may be called after a commit.
-const schemaVersion = "1.0.0"
-
-// Serve serves the provider of the named package on a port of 127.0.0.1 until ctx ends. It returns once it listens;
-// Pulumi finds it by PULUMI_DEBUG_PROVIDERS=NAME:PORT. done is closed when ctx has ended and so have all calls, for which
-// that is the end too.
-func Serve(ctx context.Context, name string, provider p.Provider) (port int, done <-chan struct{}, err error) {
-	server, err := p.RawServer(name, schemaVersion, provider)(nil)
+// Serve serves the provider of the named package, in a version such as 1.0.0, on a port of 127.0.0.1 until ctx ends. It
+// returns once it listens; Pulumi finds it by PULUMI_DEBUG_PROVIDERS=NAME:PORT. done is closed when ctx has ended and so
+// have all calls, for which that is the end too.
+func Serve(ctx context.Context, name, version string, provider p.Provider) (port int, done <-chan struct{}, err error) {
+	server, err := p.RawServer(name, version, provider)(nil)
 	if err != nil {
 		return 0, nil, fmt.Errorf("serve provider %s: %w", name, err)
 	}

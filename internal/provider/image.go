@@ -9,12 +9,11 @@ import (
 	"github.com/pulumi/pulumi-go-provider/infer"
 
 	"devctl/images"
-	"devctl/internal/localcloud"
 )
 
 // image is what nodes boot from and run: the node image and the artifacts volume. Both are a cache that stacks share.
 type image struct {
-	cloud *localcloud.Cloud
+	cloud docker
 	set   *images.Set
 }
 

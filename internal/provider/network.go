@@ -10,7 +10,7 @@ import (
 )
 
 // network is the Docker network of a stack.
-type network struct{ cloud *localcloud.Cloud }
+type network struct{ cloud docker }
 
 type networkArgs struct {
 	Stack string `pulumi:"stack"`

@@ -12,7 +12,7 @@ import (
 )
 
 // nodeGroup is the machines of one role.
-type nodeGroup struct{ cloud *localcloud.Cloud }
+type nodeGroup struct{ cloud docker }
 
 type nodeGroupArgs struct {
 	Stack   string        `pulumi:"stack"`

@@ -1,7 +1,8 @@
 // Package provider is devctl's own Pulumi provider, served in-process: certificates and passwords (module pki), which
-// every cloud needs, and the local cloud's networks, images and node groups (module local).
+// every cloud needs, the local cloud's networks, images and node groups (module local), and the image bundles in the buckets of
+// other clouds (modules aws and digitalocean).
 //
-// It only translates: inputs, state and differences here, the work itself in packages pki and localcloud.
+// It only translates: inputs, state and differences here, the work itself in packages pki, localcloud and bundle.
 package provider
 
 import (
@@ -12,19 +13,25 @@ import (
 	"github.com/pulumi/pulumi-go-provider/infer"
 
 	"devctl/images"
-	"devctl/internal/localcloud"
+	"devctl/internal/api"
 	"devctl/internal/plugin"
 )
 
 // Name is the provider's package name in type tokens: devctl:local:Network.
 const Name = "devctl"
 
+// schemaVersion is the version of the resources' shape. It is not devctl's: Pulumi wants semantic versions only,
+// and a build of devctl may be called after a commit.
+const schemaVersion = "1.0.0"
+
 // Options are what the resources work with.
 type Options struct {
-	// Cloud is where the resources of module local live. Without it, there are only those of module pki.
-	Cloud *localcloud.Cloud
+	// Cloud is where the resources of module local live: a *localcloud.Cloud, or Paper. Without it there are none.
+	Cloud docker
 	// Images is what Image makes available.
 	Images *images.Set
+	// Bundles are where the resources Bundle of modules aws and digitalocean live. Without them there are none.
+	Bundles Bundles
 }
 
 // New makes the provider.
@@ -33,6 +40,10 @@ func New(o Options) (p.Provider, error) {
 	if o.Cloud != nil {
 		resources = append(resources, infer.Resource(network{o.Cloud}), infer.Resource(image{o.Cloud, o.Images}),
 			infer.Resource(nodeGroup{o.Cloud}))
+	}
+	if o.Bundles != nil {
+		resources = append(resources, infer.Resource(awsBundle{imageBundle{o.Bundles, api.PlatformAWS}}),
+			infer.Resource(digitalOceanBundle{imageBundle{o.Bundles, api.PlatformDigitalOcean}}))
 	}
 	provider, err := infer.NewProviderBuilder().WithNamespace(Name).WithResources(resources...).Build()
 	if err != nil {
@@ -48,7 +59,7 @@ func Serve(ctx context.Context, o Options) (port int, done <-chan struct{}, err 
 	if err != nil {
 		return 0, nil, err
 	}
-	return plugin.Serve(ctx, Name, provider)
+	return plugin.Serve(ctx, Name, schemaVersion, provider)
 }
 
 // reporter is how the work of a resource tells its progress.

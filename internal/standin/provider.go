@@ -58,8 +58,8 @@ func (s *provider) diff(_ context.Context, req p.DiffRequest) (p.DiffResponse, e
 		return p.DiffResponse{}, err
 	}
 	d := r.diff(req.State, req.OldInputs, req.Inputs)
-	kept := r.Unique != "" && !req.Inputs.Get(r.Unique).IsNull() && same(req.OldInputs.Get(r.Unique), req.Inputs.Get(r.Unique))
-	return p.DiffResponse{HasChanges: len(d) > 0, DeleteBeforeReplace: kept && d.replaces(), DetailedDiff: d}, nil
+	first := r.DeleteFirst == "always" || !req.Inputs.Get(r.DeleteFirst).IsNull()
+	return p.DiffResponse{HasChanges: len(d) > 0, DeleteBeforeReplace: first && d.replaces(), DetailedDiff: d}, nil
 }
 
 func (s *provider) create(_ context.Context, req p.CreateRequest) (p.CreateResponse, error) {

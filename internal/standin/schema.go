@@ -19,6 +19,7 @@ var schemaFiles embed.FS
 // schema is what is known of one provider.
 type schema struct {
 	Provider  string                   `json:"provider"`
+	Version   string                   `json:"version"` // of its Go SDK
 	Source    string                   `json:"source"`
 	Resources map[string]*resourceType `json:"resources"` // by type token
 }
@@ -27,9 +28,11 @@ type schema struct {
 type resourceType struct {
 	// ID is what ids look like: see expand.
 	ID string `json:"id"`
-	// Unique names the input that no two resources of the type may have in common. When it stays, a replacement cannot
-	// be created before what it replaces is gone.
-	Unique string `json:"unique"`
+	// DeleteFirst is the input that, when it is given, lets a replacement be created only after what it replaces is gone:
+	// a name that the provider would otherwise make up. It is "always" where there is no such input.
+	DeleteFirst string `json:"deleteFirst"`
+	// Unique are inputs that no two resources of the type may have in common.
+	Unique []string `json:"unique"`
 	// Loose resources can be deleted while others still refer to them.
 	Loose bool `json:"loose"`
 	// Inputs are all inputs but deprecated ones.
@@ -132,4 +135,32 @@ func Types(pkg string) ([]string, error) {
 		return nil, err
 	}
 	return slices.Sorted(maps.Keys(s.Resources)), nil
+}
+
+// Inputs are all inputs of a type of resource that the stand-in of a package knows, and what is in them: types by path.
+// Elements of lists, sets and maps are called []: "tags[]" is a string.
+func Inputs(pkg, token string) (map[string]string, error) {
+	s, err := schemaOf(pkg)
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.resourceType(token)
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]string{}
+	var add func(path string, rule *field)
+	add = func(path string, rule *field) {
+		all[path] = rule.Type
+		if rule.Of != nil {
+			add(path+"[]", rule.Of)
+		}
+		for name, f := range rule.Fields {
+			add(key(path, name), f)
+		}
+	}
+	for name, rule := range r.Inputs {
+		add(name, rule)
+	}
+	return all, nil
 }

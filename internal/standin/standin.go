@@ -46,7 +46,7 @@ func Serve(ctx context.Context, o Options) (*Served, error) {
 		if err != nil {
 			return nil, err
 		}
-		port, done, err := plugin.Serve(ctx, name, (&provider{schema, o.World, s.lookup}).plugin())
+		port, done, err := plugin.Serve(ctx, name, schema.Version, (&provider{schema, o.World, s.lookup}).plugin())
 		if err != nil {
 			return nil, err
 		}

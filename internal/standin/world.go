@@ -118,13 +118,8 @@ func (w *World) create(r *resourceType, urn resource.URN, inputs property.Map) (
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	token, name := string(urn.Type()), urn.Name()
-	if r.Unique != "" {
-		wanted := inputs.Get(r.Unique)
-		for _, t := range w.things {
-			if t.Type == token && !wanted.IsNull() && same(t.Inputs.Get(r.Unique), wanted) {
-				return Thing{}, fmt.Errorf("the %s is taken by another %s", r.Unique, token)
-			}
-		}
+	if taken := slices.ContainsFunc(w.things, func(t *Thing) bool { return t.Type == token && r.clash(t.Inputs, inputs) }); taken {
+		return Thing{}, fmt.Errorf("there is another %s with the same %s", token, strings.Join(r.Unique, " and "))
 	}
 	seed := fmt.Sprintf("%s %d", urn, w.made[string(urn)])
 	t := &Thing{Type: token, Name: name, Inputs: inputs, version: 1}
@@ -187,6 +182,13 @@ func (w *World) remove(r *resourceType, urn resource.URN, id string) error {
 	}
 	w.things = slices.Delete(w.things, i, i+1)
 	return nil
+}
+
+// clash tells whether two resources of the type cannot be beside one another.
+func (r *resourceType) clash(a, b property.Map) bool {
+	return len(r.Unique) > 0 && !slices.ContainsFunc(r.Unique, func(name string) bool {
+		return a.Get(name).IsNull() || !same(a.Get(name), b.Get(name))
+	})
 }
 
 // holds tells whether resources of the type cannot be deleted while others refer to them. Ids that are names do not tell who

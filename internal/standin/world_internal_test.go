@@ -25,10 +25,13 @@ func TestWorldIsLikeACloud(t *testing.T) {
 		}
 	}
 
-	first, err := w.create(group, urnOf(typeSecurityGroup, "a"), inputs(values{"name": "same"}))
+	first, err := w.create(group, urnOf(typeSecurityGroup, "a"), inputs(values{"name": "same", "vpcId": "vpc-1"}))
 	want("create", err, "")
-	_, err = w.create(group, urnOf(typeSecurityGroup, "b"), inputs(values{"name": "same"}))
-	want("a name twice", err, "the name is taken by another "+typeSecurityGroup)
+	_, err = w.create(group, urnOf(typeSecurityGroup, "b"), inputs(values{"name": "same", "vpcId": "vpc-1"}))
+	want("a name twice", err, "there is another "+typeSecurityGroup+" with the same name and vpcId")
+	elsewhere, err := w.create(group, urnOf(typeSecurityGroup, "b"), inputs(values{"name": "same", "vpcId": "vpc-2"}))
+	want("a name in another network", err, "")
+	want("delete it", w.remove(group, urnOf(typeSecurityGroup, "b"), elsewhere.ID), "")
 	eni, err := w.create(card, urnOf(typeInterface, "card"), inputs(values{"securityGroups": []any{first.ID}}))
 	want("refer", err, "")
 	want("delete what is in use", w.remove(group, urnOf(typeSecurityGroup, "a"), first.ID), first.ID+" is in use by "+typeInterface+" card")
@@ -36,11 +39,11 @@ func TestWorldIsLikeACloud(t *testing.T) {
 	want("let go", err, "")
 	want("delete", w.remove(group, urnOf(typeSecurityGroup, "a"), first.ID), "")
 	want("delete again", w.remove(group, urnOf(typeSecurityGroup, "a"), first.ID), "")
-	_, err = w.update(group, urnOf(typeSecurityGroup, "a"), first.ID, inputs(values{"name": "same"}))
+	_, err = w.update(group, urnOf(typeSecurityGroup, "a"), first.ID, inputs(values{"name": "same", "vpcId": "vpc-1"}))
 	want("update what is gone", err, "there is no "+typeSecurityGroup+" "+first.ID+" (any more)")
 
 	w.Fail("create", typeSecurityGroup, 2, "no more")
-	second, err := w.create(group, urnOf(typeSecurityGroup, "a"), inputs(values{"name": "same"}))
+	second, err := w.create(group, urnOf(typeSecurityGroup, "a"), inputs(values{"name": "same", "vpcId": "vpc-1"}))
 	want("create again", err, "")
 	if second.ID == first.ID {
 		t.Error("an id was given twice")
@@ -51,7 +54,7 @@ func TestWorldIsLikeACloud(t *testing.T) {
 	want("the third", err, "")
 
 	if diff := cmp.Diff([]string{
-		"create " + typeSecurityGroup + " a", "create " + typeInterface + " card", "update " + typeInterface + " card",
+		"create " + typeSecurityGroup + " a", "create " + typeSecurityGroup + " b", "delete " + typeSecurityGroup + " b", "create " + typeInterface + " card", "update " + typeInterface + " card",
 		"delete " + typeSecurityGroup + " a", "create " + typeSecurityGroup + " a", "create " + typeSecurityGroup + " c",
 	}, w.Calls()); diff != "" {
 		t.Errorf("calls (-want +got):\n%s", diff)

@@ -118,7 +118,7 @@ func hidesSecret(p engine.PropertyChange) bool {
 func (b *builder) config(e engine.Event, c Change, p engine.PropertyChange) (Config, bool) {
 	nodes := nodesOr(c)
 	if kind(e.Type) == "NodeGroup" {
-		nodes = []string{"every " + e.Name + " node"}
+		nodes = []string{all(api.Role(e.Name))}
 	}
 	before, errBefore := diff.Parse(p.Old, fetch(b.before))
 	after, errAfter := diff.Parse(p.New, fetch(b.after))
@@ -134,10 +134,10 @@ func (b *builder) config(e engine.Event, c Change, p engine.PropertyChange) (Con
 }
 
 // group is one group of the plan; false when nothing changes in it.
-func (b *builder) group(name string, all []Change) (Group, bool) {
+func (b *builder) group(name string, changes []Change) (Group, bool) {
 	g := Group{Name: name, Resources: counts(), Notice: NoticeNothing}
 	found := false
-	for _, c := range all {
+	for _, c := range changes {
 		if c.Group == name {
 			g.Resources[c.Op]++
 			found = true

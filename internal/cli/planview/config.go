@@ -15,6 +15,8 @@ type Config struct {
 	Parts []Part `json:"parts"`
 	// Unknown: only the update will know the new configuration.
 	Unknown bool `json:"unknown,omitempty"`
+	// SameAs are nodes of an earlier group whose configuration changes in the same way.
+	SameAs string `json:"sameAs,omitempty"`
 }
 
 // Part is the difference in one file, unit, drop-in, directory …
@@ -83,6 +85,21 @@ func once(all []Config) []Config {
 		out[i].Nodes = slices.Compact(out[i].Nodes)
 	}
 	return out
+}
+
+// relate notes which configurations change as one of an earlier group does.
+func relate(groups []Group) {
+	first := map[string]string{}
+	for _, g := range groups {
+		for i, c := range g.Configs {
+			key := c.signature()
+			if nodes, seen := first[key]; seen && !c.Unknown {
+				g.Configs[i].SameAs = nodes
+			} else {
+				first[key] = strings.Join(c.Nodes, ", ")
+			}
+		}
+	}
 }
 
 func (p *Part) mask(m masker) {

@@ -26,7 +26,7 @@ var actions = []Action{ActionCreate, ActionReplace, ActionRestart, ActionResize,
 // Machines is what happens to some machines of a role.
 type Machines struct {
 	Action Action   `json:"action"`
-	Nodes  []string `json:"nodes"` // in the order in which it happens; "workers" for those that have no fixed names
+	Nodes  []string `json:"nodes"` // in the order in which it happens; "the workers" where they have no fixed names
 	// Order is "one by one", "at the same time" or "new ones first".
 	Order string   `json:"order"`
 	By    string   `json:"by"`            // who does it: devctl, or a service of the cloud
@@ -39,6 +39,8 @@ const (
 	together  = "at the same time"
 	newFirst  = "new ones first"
 	byDevctl  = "devctl"
+	byHand    = "hand"
+	byAllowed = "devctl up --allow-replace"
 	byRefresh = "AWS's instance refresh"
 	byPool    = "DigitalOcean's pool"
 )
@@ -151,7 +153,7 @@ func (b *builder) templateMachines(e engine.Event, c Change) []Machines {
 	if len(why) == 0 {
 		return nil
 	}
-	m := Machines{Action: ActionReplace, Nodes: nodesOr(c), Order: oneByOne, By: byDevctl, Why: why}
+	m := Machines{Action: ActionReplace, Nodes: nodesOr(c), Order: oneByOne, By: byHand, Why: why}
 	if b.refreshed[c.Role] {
 		m.Order, m.By = newFirst, byRefresh
 	}
@@ -219,7 +221,7 @@ func singleMachine(e engine.Event, c Change) []Machines {
 	case engine.OpDelete:
 		m.Action = ActionRemove
 	case engine.OpReplace:
-		m.Action, m.Order = ActionReplace, oneByOne
+		m.Action, m.Order, m.By = ActionReplace, oneByOne, byAllowed
 		m.Why = reasons(c.Diff, replacingTemplate, true)
 	default:
 		m.Action, m.Order = ActionRestart, oneByOne
@@ -236,9 +238,17 @@ func nodesOr(c Change) []string {
 	case c.Node != "":
 		return []string{c.Node}
 	case c.Role != "":
-		return []string{string(c.Role) + "s"}
+		return []string{all(c.Role)}
 	}
 	return []string{c.Name}
+}
+
+// all are the machines of a role that have no fixed names, or all of them.
+func all(role api.Role) string {
+	if role == api.RoleWorker {
+		return "the workers"
+	}
+	return "the " + string(role) + " nodes"
 }
 
 // reasons are the properties that differ, in words; only those that replace the resource, if so asked.
@@ -258,13 +268,13 @@ func reasons(diff []engine.PropertyChange, words map[string]string, replacing bo
 }
 
 // some are those that have machines.
-func some(all ...Machines) []Machines {
-	return filter(all, func(m Machines) bool { return len(m.Nodes) > 0 })
+func some(fates ...Machines) []Machines {
+	return filter(fates, func(m Machines) bool { return len(m.Nodes) > 0 })
 }
 
-func filter[T any](all []T, keep func(T) bool) []T {
+func filter[T any](items []T, keep func(T) bool) []T {
 	var kept []T
-	for _, item := range all {
+	for _, item := range items {
 		if keep(item) {
 			kept = append(kept, item)
 		}
@@ -301,10 +311,13 @@ func sum(all []Machines) []Machines {
 }
 
 // notice is what people notice of what happens to the machines of a role.
-func (b *builder) notice(role api.Role, all []Machines) (Notice, string) {
+func (b *builder) notice(role api.Role, fates []Machines) (Notice, string) {
 	worst, why := NoticeNothing, ""
-	for _, m := range all {
+	for _, m := range fates {
 		notice, because := b.noticeOf(role, m)
+		if m.By == byHand {
+			because = "nothing of up itself, which replaces none of them: devctl status marks what is left. When they are replaced, " + because
+		}
 		if notice.worse(worst) || why == "" {
 			worst, why = notice, because
 		}

@@ -2,7 +2,6 @@ package planview
 
 import (
 	"fmt"
-	"html"
 	"strings"
 	"unicode/utf8"
 
@@ -69,13 +68,16 @@ func (p Plan) markdownHead() string {
 			fmt.Fprintf(&b, "| **%s** | %s | %s | %s |\n", g.Name, cell(g.resourceWords()), cell(g.machineWords()), cell(strings.TrimPrefix(g.sentence(), "people notice ")))
 		}
 	}
+	if len(p.Losses) > 0 {
+		fmt.Fprintf(&b, "\n> [!CAUTION]\n> %s.\n", escaped(p.LossText()))
+	}
 	if p.Against != "" {
-		fmt.Fprintf(&b, "\nCompared with %s.\n", p.Against)
+		fmt.Fprintf(&b, "\nCompared with the spec in `%s`.\n", p.Against)
 	}
 	if len(p.Unknowns) > 0 {
 		b.WriteString("\n> [!NOTE]\n> What this preview cannot know:\n")
 		for _, u := range p.Unknowns {
-			fmt.Fprintf(&b, "> - %s\n", strings.ReplaceAll(html.EscapeString(u), "\n", " "))
+			fmt.Fprintf(&b, "> - %s\n", strings.ReplaceAll(escaped(u), "\n", " "))
 		}
 	}
 	return b.String()
@@ -99,12 +101,17 @@ func (g Group) machineWords() string {
 	return strings.Join(parts, "; ")
 }
 
+// escaped is text that is no HTML.
+func escaped(text string) string {
+	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(text)
+}
+
 // cell is text in a table.
 func cell(text string) string {
 	if text == "" {
 		return "–"
 	}
-	return strings.ReplaceAll(html.EscapeString(text), "|", `\|`)
+	return strings.ReplaceAll(escaped(text), "|", `\|`)
 }
 
 // sections are a group's details: configurations one by one, then its resources.
@@ -139,6 +146,9 @@ func (p Plan) sections(g Group) []section {
 // section is what differs inside of a configuration.
 func (c Config) section(deployment bool) section {
 	s := section{title: c.title(deployment)}
+	if c.SameAs != "" {
+		return s
+	}
 	var names []string
 	for _, p := range c.Parts {
 		names = append(names, p.Name)
@@ -160,11 +170,14 @@ func (c Config) section(deployment bool) section {
 
 // markdown is the section folded, its lines in a block that nothing in them can end.
 func (s section) markdown() string {
+	if len(s.lines) == 0 {
+		return "\n" + escaped(s.title) + "\n"
+	}
 	fence := "```"
 	for strings.Contains(strings.Join(s.lines, "\n"), fence) {
 		fence += "`"
 	}
-	return fmt.Sprintf("\n<details><summary>%s</summary>\n\n%sdiff\n%s\n%s\n</details>\n", html.EscapeString(s.title), fence, strings.Join(s.lines, "\n"), fence)
+	return fmt.Sprintf("\n<details><summary>%s</summary>\n\n%sdiff\n%s\n%s\n</details>\n", escaped(s.title), fence, strings.Join(s.lines, "\n"), fence)
 }
 
 // cut is as much of the section as fits; it has no lines when nothing does.

@@ -4,6 +4,8 @@ import (
 	"encoding/base64"
 	"net/url"
 	"strings"
+
+	"devctl/ignition/diff"
 )
 
 // window is how much of a secret may be seen in one piece: one character less than this.
@@ -22,25 +24,43 @@ type masker struct {
 func newMasker(secrets []string) masker {
 	m := masker{pieces: map[string]bool{}}
 	for _, s := range secrets {
-		for _, line := range strings.Split(s, "\n") {
-			line = strings.TrimSpace(line)
-			if strings.HasPrefix(line, "-----") { // PEM's armour says nothing
-				continue
-			}
-			for _, form := range []string{line, url.PathEscape(line), url.QueryEscape(line)} {
-				m.add(form)
-			}
+		config, err := diff.Parse(s, nil)
+		if err != nil {
+			m.secret(s)
+			continue
 		}
-		if len(s) >= window {
+		// Of a configuration the contents are secret: its paths are in every unit.
+		for _, part := range config.Parts {
+			m.secret(part.Text)
+		}
+	}
+	return m
+}
+
+// secret adds one secret. Certificates are none, though they may come with their keys.
+func (m *masker) secret(s string) {
+	public := false
+	for _, line := range strings.Split(s, "\n") {
+		line = strings.TrimSpace(line)
+		if strings.HasPrefix(line, "-----") { // PEM's armour says nothing
+			public = line == "-----BEGIN CERTIFICATE-----"
+			continue
+		}
+		if public {
+			continue
+		}
+		for _, form := range []string{line, url.PathEscape(line), url.QueryEscape(line)} {
+			m.add(form)
+		}
+		if len(line) >= window {
 			// In base64 a text looks different by where it begins in a group of three; only what is within a group's bounds is
 			// sure to be the secret's.
 			for shift := range 3 {
-				encoded := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("\x00", shift) + s))
+				encoded := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("\x00", shift) + line))
 				m.add(encoded[min(len(encoded), (shift*8+5)/6) : len(encoded)/4*4-4])
 			}
 		}
 	}
-	return m
 }
 
 func (m *masker) add(form string) {

@@ -87,3 +87,22 @@ func TestMask(t *testing.T) {
 		}
 	}
 }
+
+// TestMaskKnowsWhatIsSecretInAConfig: the contents of a secret configuration are, its paths and certificates are not.
+func TestMaskKnowsWhatIsSecretInAConfig(t *testing.T) {
+	t.Parallel()
+	const certificate = "-----BEGIN CERTIFICATE-----\nMIIBhTCCASugAwIBAgIQIRi6zePL6mKjOipn\n-----END CERTIFICATE-----\n"
+	m := newMasker([]string{config(t, "correct-horse-battery", 1), certificate + key})
+	for in, want := range map[string]string{
+		"ExecStart=/usr/bin/cat /etc/motd":           "ExecStart=/usr/bin/cat /etc/motd",
+		"GOMEMLIMIT=correct-horse-battery":           "[secret]",
+		"MIIBhTCCASugAwIBAgIQIRi6zePL6mKjOipn":       "MIIBhTCCASugAwIBAgIQIRi6zePL6mKjOipn",
+		"key AQQgK1i8uUjYzQ== of devctl-agent.s":     "key [secret] of devctl-agent.s",
+		"-----BEGIN PRIVATE KEY-----":                "-----BEGIN PRIVATE KEY-----",
+		"WantedBy=multi-user.target devctl.internal": "WantedBy=multi-user.target devctl.internal",
+	} {
+		if got := m.text(in); got != want {
+			t.Errorf("text(%q) = %q, want %q", in, got, want)
+		}
+	}
+}

@@ -25,7 +25,7 @@ type Plan struct {
 	Format   int    `json:"format"` // see Format
 	Stack    string `json:"stack"`
 	Provider string `json:"provider"` // local | aws | digitalocean
-	// Against is what the spec is compared with, when it is not what exists.
+	// Against is the folder of the spec that this one is compared with, when it is not compared with what exists.
 	Against string `json:"against,omitempty"`
 	// Unknowns are what this preview cannot know, a sentence each.
 	Unknowns []string `json:"unknowns"`
@@ -35,6 +35,8 @@ type Plan struct {
 	Notice Notice `json:"notice"`
 	// Groups are those with changes, in the order: network, main, worker, data, endpoint, deployment, secrets, artifacts, other.
 	Groups []Group `json:"groups"`
+	// Losses are what the plan takes away and up does not without being told by name.
+	Losses []Loss `json:"losses,omitempty"`
 	// Changes are all resources that change, in the order of the groups.
 	Changes []Change `json:"changes"`
 }
@@ -110,6 +112,7 @@ func New(in Input) Plan {
 			cmp.Compare(a.Type, b.Type), byNumber(a.Name, b.Name),
 		)
 	})
+	p.Losses = losses(p.Changes, in.Events)
 	for _, name := range groups {
 		g, changes := b.group(name, p.Changes)
 		if name == groupDeployment {
@@ -126,6 +129,7 @@ func New(in Input) Plan {
 	if d := in.Deployment; d != nil && d.Unknown != "" {
 		p.Unknowns = append(p.Unknowns, "What the deployment changes on the nodes: "+d.Unknown+".")
 	}
+	relate(p.Groups)
 	p.mask(newMasker(in.Secrets))
 	return p
 }

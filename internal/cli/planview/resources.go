@@ -45,19 +45,18 @@ var resources = map[string]resource{
 	"Password":  {one: "password", many: "passwords", group: groupSecrets},
 
 	// Networks of clouds.
-	"Vpc":                      {one: "VPC", many: "VPCs", group: groupNetwork},
-	"Subnet":                   {one: "subnet", many: "subnets", group: groupNetwork},
-	"InternetGateway":          {one: "internet gateway", many: "internet gateways", group: groupNetwork},
-	"NatGateway":               {one: "NAT gateway", many: "NAT gateways", group: groupNetwork},
-	"VpcEndpoint":              {one: "VPC endpoint", many: "VPC endpoints", group: groupNetwork},
-	"RouteTable":               {one: "route table", many: "route tables", group: groupNetwork},
-	"Route":                    {one: "route", many: "routes", group: groupNetwork},
-	"RouteTableAssociation":    {one: "route table association", many: "route table associations", group: groupNetwork},
-	"SecurityGroup":            {one: "security group", many: "security groups", group: groupNetwork, opens: true},
-	"SecurityGroupRule":        {one: "rule", many: "rules", group: groupNetwork, opens: true},
-	"SecurityGroupIngressRule": {one: "ingress rule", many: "ingress rules", group: groupNetwork, opens: true},
-	"SecurityGroupEgressRule":  {one: "egress rule", many: "egress rules", group: groupNetwork, opens: true},
-	"Firewall":                 {one: "firewall", many: "firewalls", group: groupNetwork, opens: true},
+	"Vpc":                   {one: "VPC", many: "VPCs", group: groupNetwork},
+	"SubnetCidrReservation": {one: "address reservation", many: "address reservations", group: groupNetwork},
+	"Subnet":                {one: "subnet", many: "subnets", group: groupNetwork},
+	"InternetGateway":       {one: "internet gateway", many: "internet gateways", group: groupNetwork},
+	"NatGateway":            {one: "NAT gateway", many: "NAT gateways", group: groupNetwork},
+	"VpcEndpoint":           {one: "VPC endpoint", many: "VPC endpoints", group: groupNetwork},
+	"RouteTable":            {one: "route table", many: "route tables", group: groupNetwork},
+	"Route":                 {one: "route", many: "routes", group: groupNetwork},
+	"RouteTableAssociation": {one: "route table association", many: "route table associations", group: groupNetwork},
+	"SecurityGroup":         {one: "security group", many: "security groups", group: groupNetwork, opens: true},
+	"SecurityGroupRule":     {one: "rule", many: "rules", group: groupNetwork, opens: true},
+	"Firewall":              {one: "firewall", many: "firewalls", group: groupNetwork, opens: true},
 
 	// Machines.
 	"LaunchTemplate":       {one: "launch template", many: "launch templates", follows: []string{"latestVersion", "defaultVersion"}},
@@ -85,6 +84,7 @@ var resources = map[string]resource{
 	"DnsRecord":            {one: "DNS record", many: "DNS records", group: groupEndpoint},
 
 	// What machines fetch.
+	"Bundle":                  {one: "image bundle", many: "image bundles", group: groupArtifacts},
 	"Bucket":                  {one: "bucket", many: "buckets", group: groupArtifacts},
 	"BucketV2":                {one: "bucket", many: "buckets", group: groupArtifacts},
 	"BucketPolicy":            {one: "bucket policy", many: "bucket policies", group: groupArtifacts},
@@ -128,7 +128,7 @@ func Noun(resourceType, name string) string {
 	return of(resourceType).one + " " + name
 }
 
-var ownerPattern = regexp.MustCompile(`^(?:.*-)?(main|worker|data)(-\d+)?(?:-.*)?$`)
+var ownerPattern = regexp.MustCompile(`^(?:.*?-)?(main|worker|data)(-\d+)?(?:-.*)?$`)
 
 // owner is the role that a resource belongs to, and the node: as its tags say or, where it has none, its name.
 func owner(e engine.Event) (role api.Role, node string) {

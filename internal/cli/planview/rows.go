@@ -119,7 +119,7 @@ func (c Change) follows(i int) bool { return i < len(c.follow) && c.follow[i] }
 
 // brief is what a rule lets through, in a few words; empty of what is no rule.
 func (c Change) brief() string {
-	if !strings.HasPrefix(kind(c.Type), "SecurityGroup") || !strings.HasSuffix(kind(c.Type), "Rule") {
+	if kind(c.Type) != "SecurityGroupRule" {
 		return ""
 	}
 	of := func(path string) string {
@@ -134,15 +134,14 @@ func (c Change) brief() string {
 	if last := of("toPort"); last != ports {
 		ports += "-" + last
 	}
-	from := of("cidrIpv4") + of("cidrIpv6") + strings.TrimSpace(strings.ReplaceAll(of("cidrBlocks"), "\n", " "))
-	if from == "" {
-		from = "another security group"
-	}
-	direction := "from"
-	if strings.Contains(kind(c.Type), "Egress") {
+	direction, who := "from", strings.Join(strings.Fields(strings.ReplaceAll(of("cidrBlocks"), "- ", " ")), ", ")
+	if of("type") == "egress" {
 		direction = "to"
 	}
-	return strings.Join(strings.Fields(fmt.Sprintf("%s %s %s %s", of("ipProtocol")+of("protocol"), ports, direction, from)), " ")
+	if who == "" { // the rule's name says which
+		direction = ""
+	}
+	return strings.Join(strings.Fields(fmt.Sprintf("%s %s %s %s", of("protocol"), ports, direction, who)), " ")
 }
 
 // propertyLines are the difference of one property, as lines of a diff.
@@ -185,7 +184,7 @@ func shown(value string) string {
 // title says what happens to machines.
 func (m Machines) title() string {
 	title, is := strings.Join(m.Nodes, ", "), " is "
-	many := len(m.Nodes) > 1 || strings.HasSuffix(title, "s") // "workers" are many
+	many := len(m.Nodes) > 1 || strings.HasPrefix(title, "the ") // see all
 	if many {
 		is = " are "
 	}

@@ -39,8 +39,11 @@ func (p Plan) Lines(s output.Style) []string {
 		}
 		lines = append(lines, "")
 	}
+	if len(p.Losses) > 0 {
+		lines = append(append(lines, wrap(s.Bad("! "), p.LossText()+".")...), "")
+	}
 	if p.Against != "" {
-		lines = append(lines, wrap("", "Compared with "+p.Against+".")...)
+		lines = append(lines, wrap("", "Compared with the spec in "+p.Against+".")...)
 	}
 	return append(lines, p.Line())
 }
@@ -71,6 +74,9 @@ func machineMark(a Action, s output.Style) string {
 // text is what differs inside of a configuration. Of a deployment, what comes or goes as a whole is named only.
 func (c Config) text(s output.Style, deployment bool) []string {
 	lines := wrap("  "+s.Warn("~")+" ", c.title(deployment))
+	if c.SameAs != "" {
+		return lines
+	}
 	for _, p := range c.Parts {
 		sign := map[diff.Op]string{diff.Added: s.Good("+"), diff.Changed: s.Warn("~"), diff.Removed: s.Bad("-")}[p.Op]
 		lines = append(lines, "      "+sign+" "+string(p.Kind)+" "+p.Name)
@@ -89,8 +95,11 @@ func (c Config) title(deployment bool) string {
 		what = "on "
 	}
 	title := what + strings.Join(c.Nodes, ", ")
-	if c.Unknown {
+	switch {
+	case c.Unknown:
 		title += ": only the update will know it"
+	case c.SameAs != "":
+		title += " changes as that of " + c.SameAs + " does"
 	}
 	return title
 }

@@ -1,0 +1,201 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"devctl/internal/cli/planview"
+	"devctl/internal/engine"
+	"devctl/internal/provider"
+	"devctl/internal/standin"
+	"devctl/stacks"
+)
+
+// standIns are the Pulumi packages that have to be stood in for, by the spec's provider. Devctl's own is always served.
+var standIns = map[string][]string{stacks.ProviderAWS: {"aws"}, stacks.ProviderDigitalOcean: {"digitalocean"}}
+
+// providerNames are what people call the providers.
+var providerNames = map[string]string{stacks.ProviderLocal: "Docker", stacks.ProviderAWS: "AWS", stacks.ProviderDigitalOcean: "DigitalOcean"}
+
+// offlineStack is a stack that can be previewed with what is on this machine: no credentials, no plugin, no Docker and no
+// network.
+type offlineStack struct {
+	*engine.Stack
+	served *standin.Served
+	input  planview.Input // what is known about the preview before it runs
+	close  func()
+}
+
+// openOffline makes a stack ready for a preview without anybody to ask. It is compared with its last state; with base,
+// another version of its spec, with what up would have made of that. Whatever it writes is in a folder of its own, unless
+// there is a state to compare with.
+func (d *deps) openOffline(ctx context.Context, spec, base *stacks.Spec, against string) (_ *offlineStack, err error) {
+	o, err := d.engineOptions(engine.Options{Stack: spec.Stack, Kill: d.hard.Done(), Backend: spec.State.Backend, SecretsProvider: spec.State.Secrets})
+	if err != nil {
+		return nil, err
+	}
+	s := &offlineStack{input: inputOf(spec)}
+	missing, err := noState(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	cleanup := func() error { return nil }
+	if base != nil || missing != "" {
+		if o.Home, err = os.MkdirTemp("", "devctl-preview-"); err != nil {
+			return nil, fmt.Errorf("make a folder for the preview: %w", err)
+		}
+		o.Backend, o.SecretsProvider = "", ""
+		cleanup = func() error { return os.RemoveAll(o.Home) }
+	}
+	serving, stop := context.WithCancel(d.hard)
+	s.close = func() {
+		stop()
+		if s.served != nil {
+			s.served.Wait()
+		}
+		if err := cleanup(); err != nil {
+			d.say("A folder of the preview is left: %v", err)
+		}
+	}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	if base != nil {
+		s.input.Against = against
+	} else {
+		s.input.Unknowns = append(s.input.Unknowns, unknownOf(spec.Provider, missing))
+	}
+	known, err := lookups(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	options := standin.Options{Packages: standIns[spec.Provider], Known: known}
+	if base != nil {
+		options.World = standin.NewWorld()
+	}
+	if s.served, err = standin.Serve(serving, options); err != nil {
+		return nil, err
+	}
+	set, err := d.images()
+	if err != nil {
+		return nil, err
+	}
+	port, _, err := provider.Serve(serving, provider.Options{Cloud: provider.Paper{}, Images: set})
+	if err != nil {
+		return nil, err
+	}
+	o.Providers = map[string]int{provider.Name: port}
+	for name, port := range s.served.Ports {
+		o.Providers[name] = port
+	}
+	program := func(spec *stacks.Spec) engine.Options {
+		o.Program = stacks.Program(spec, cloudOf(spec, set), set.Etcd(), nil)
+		return o
+	}
+	if base != nil {
+		if err := makeBase(ctx, program(base)); err != nil {
+			return nil, err
+		}
+	}
+	s.Stack, err = engine.Open(ctx, program(spec))
+	return s, err
+}
+
+// Close ends the stand-ins.
+func (s *offlineStack) Close() { s.close() }
+
+// makeBase writes a state as if the stack were up.
+func makeBase(ctx context.Context, o engine.Options) error {
+	stack, err := engine.Open(ctx, o)
+	if err != nil {
+		return err
+	}
+	if _, err = stack.Up(ctx, nil); err != nil {
+		return fmt.Errorf("work out what the spec compared with makes: %w", err)
+	}
+	return nil
+}
+
+// noState says why there is no state to compare with; empty when there is one.
+func noState(ctx context.Context, o engine.Options) (string, error) {
+	switch {
+	case o.Backend != "" && !strings.HasPrefix(o.Backend, "file://"):
+		return "the stack's state is not on this machine", nil
+	case o.SecretsProvider != "" && o.SecretsProvider != "passphrase":
+		return "the secrets in the stack's state can only be read online", nil
+	}
+	stack, err := engine.Open(ctx, o)
+	var moved *engine.MovedError
+	switch {
+	case errors.As(err, &moved):
+		return "the stack's state is not where the spec says", nil
+	case err != nil:
+		return "", err
+	case !stack.Exists():
+		return "the stack has no state on this machine", nil
+	}
+	return "", nil
+}
+
+// lookups are the answers of the cloud that the last update kept.
+func lookups(ctx context.Context, o engine.Options) (map[string]string, error) {
+	known := map[string]string{}
+	stack, err := engine.Open(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	outputs, err := stack.LastOutputs()
+	if err != nil {
+		return nil, err
+	}
+	answers, _ := outputs["images"].(map[string]any)
+	for question, answer := range answers {
+		known[question], _ = answer.(string)
+	}
+	return known, nil
+}
+
+// unknownOf says what nobody was asked; missing is why there is no state, if so.
+func unknownOf(name, missing string) string {
+	if missing != "" {
+		return fmt.Sprintf("What exists: %s, so everything looks new.", missing)
+	}
+	return fmt.Sprintf("What changed since the last up without devctl: %s was not asked.", providerNames[name])
+}
+
+// unknowns are what an offline preview that has run cannot know.
+func (s *offlineStack) unknowns() []string {
+	var all []string
+	for _, question := range s.served.Unknown() {
+		all = append(all, fmt.Sprintf("What %s is at %s: nobody has looked it up yet. It stands as %q.", question, providerNames[s.input.Provider], standin.Placeholder(question)))
+	}
+	if s.input.Provider != stacks.ProviderLocal {
+		all = append(all, fmt.Sprintf("What %s refuses for reasons that are in no schema: quotas, permissions, names that are taken.", providerNames[s.input.Provider]))
+	}
+	return all
+}
+
+func inputOf(spec *stacks.Spec) planview.Input {
+	return planview.Input{Stack: spec.Stack, Provider: spec.Provider, Replicas: spec.Redis.Replicas}
+}
+
+// baseSpec is the spec of the stack in another folder; nil when none is given.
+func baseSpec(dir, stack string) (*stacks.Spec, error) {
+	if dir == "" {
+		return nil, nil
+	}
+	project, err := stacks.FindProject(dir)
+	if err != nil {
+		return nil, err
+	}
+	spec, err := project.Load(stack)
+	if err == nil {
+		err = spec.Supported()
+	}
+	return spec, err
+}

@@ -1,0 +1,46 @@
+package plan
+
+import (
+	"net/netip"
+	"regexp"
+	"slices"
+
+	"devctl/internal/api"
+	"devctl/units"
+)
+
+// elasticName is what an elastic worker is called: after the end of its machine's ID, which a fixed worker's number is too
+// short for.
+var elasticName = regexp.MustCompile(`^worker-[0-9a-f]{5,8}$`)
+
+// IsElastic tells whether a node of this identity can be one of d's elastic workers.
+func IsElastic(d api.Deployment, id api.Identity) bool {
+	if d.Workers == nil || id.Role != api.RoleWorker || !elasticName.MatchString(id.Name) {
+		return false
+	}
+	network, err := netip.ParsePrefix(d.Workers.Network)
+	address, addressErr := netip.ParseAddr(id.Address)
+	return err == nil && addressErr == nil && network.Contains(address)
+}
+
+// Expected completes d's nodes with the elastic workers that count: those that live, and of those that were seen before but
+// are silent now, holders of a load balancer that no living worker could take over. Something that is silent may be back in a
+// moment; that another can do its work is a reason to move that, and its silence alone is none.
+func Expected(d api.Deployment, live, silent []api.Identity, current []api.Assignment) api.Deployment {
+	if d.Workers == nil {
+		return d
+	}
+	workers := elastic(d, live)
+	holders := slices.DeleteFunc(elastic(d, silent), func(id api.Identity) bool {
+		return !slices.ContainsFunc(current, func(a api.Assignment) bool { return a.Node == id.Name && a.Unit == units.HAProxy("").Name }) ||
+			slices.ContainsFunc(workers, func(w api.Identity) bool { return w.Name == id.Name })
+	})
+	lacking := max(0, d.Balancer.Instances-len(workers))
+	d.Nodes = slices.Concat(d.Nodes, workers, holders[:min(lacking, len(holders))])
+	return d
+}
+
+// elastic picks d's elastic workers, sorted by name.
+func elastic(d api.Deployment, ids []api.Identity) []api.Identity {
+	return group(slices.DeleteFunc(slices.Clone(ids), func(id api.Identity) bool { return !IsElastic(d, id) }), api.RoleWorker)
+}
