@@ -73,7 +73,7 @@ func images(refs []string) Unit {
 }
 
 // idle is for what has nothing to do nearly always: collect garbage early rather than hold memory that services could use.
-var idle = []string{"GOGC=25", "GOMEMLIMIT=24MiB"}
+var idle = []string{"GOGC=25", "GOMAXPROCS=1", "GOMEMLIMIT=24MiB"}
 
 // agent runs on every node.
 func (a NodeArgs) agent() Unit {

@@ -39,6 +39,8 @@ type Config struct {
 	Log      *slog.Logger
 	// Ready is told once, after the first heartbeat that etcd took.
 	Ready func()
+	// Idle, unless nil, is told now and then, when the agent has looked at everything and has nothing to do.
+	Idle func()
 }
 
 // Run runs the agent until ctx ends or the certificate is due for renewal, and returns which.
@@ -82,7 +84,7 @@ func Run(ctx context.Context, c Config) error {
 	g.Go(func() error {
 		r := &reconciler{
 			systemd: sd, secrets: secrets, device: func() (string, error) { return deviceOf(c.Identity.Address) }, journal: journal, log: c.Log, unitDir: unitDir, stateFile: stateFile,
-			owned: owned, base: baseUnits(c.Identity.Role, c.Platform), report: board.setUnits, pace: board.pace,
+			owned: owned, base: baseUnits(c.Identity.Role, c.Platform), report: board.setUnits, pace: board.pace, idle: c.Idle,
 		}
 		return r.run(ctx, desired)
 	})

@@ -51,6 +51,7 @@ type reconciler struct {
 	report    func(owned map[string]applied, base, assigned []api.UnitStatus)
 	pace      func() time.Duration // until the next look at the units
 	random    func() float64       // jitter of retries; nil means math/rand
+	idle      func()               // told after a full pass without trouble; may be nil
 
 	owned    map[string]applied
 	desired  map[string]api.Assignment // nil until etcd has answered
@@ -113,6 +114,9 @@ func (r *reconciler) run(ctx context.Context, desired <-chan map[string]api.Assi
 		case full:
 			retry.Reset()
 			next = time.Now().Add(resyncInterval)
+			if r.idle != nil {
+				r.idle()
+			}
 		}
 	}
 }

@@ -126,6 +126,8 @@ func runAgent(ctx context.Context, n node, log *slog.Logger) error {
 		Identity: n.Identity, Platform: n.Platform, ID: n.ID, Ignition: n.Ignition, Version: version.Version, Mains: n.Mains, Log: log,
 		Ready: func() {
 			notify(log, "registered as "+n.Identity.Name)
+		},
+		Idle: func() {
 			if err := settle(); err != nil {
 				log.Warn("cannot give memory back", "error", err)
 			}
