@@ -42,6 +42,8 @@ type Options struct {
 	Program pulumi.RunFunc
 	// Providers are the in-process providers the program uses: package name → port on 127.0.0.1.
 	Providers map[string]int
+	// Download lets pulumi fetch the plugins of all other providers, once, into Home. Without it there are only those above.
+	Download bool
 	// Parallel bounds how many resources are worked on at a time; 0 is the engine's default.
 	Parallel int
 	// Refresh makes Preview, Up and Destroy look first at what really exists.
@@ -100,7 +102,7 @@ func open(o Options) (*Stack, error) {
 		return nil, err
 	}
 	s := &Stack{options: o, home: h}
-	env := h.environment(o.Backend, o.Providers)
+	env := h.environment(o)
 	s.command = &command{path: path, env: env, kill: o.Kill, exists: func(stack string) bool { return s.backend.exists(stack) }}
 	if dir, isFiles := h.stateDir(o.Backend); isFiles {
 		s.backend = files{dir: dir, project: o.Project}

@@ -61,8 +61,9 @@ func (h home) stateDir(backend string) (dir string, isFiles bool) {
 
 // environment is everything that pulumi gets to know from its environment. What a person has set for other uses of
 // Pulumi, a token, another backend or a passphrase in the open, must not reach it.
-func (h home) environment(backend string, providers map[string]int) []string {
+func (h home) environment(o Options) []string {
 	env := slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "PULUMI_") })
+	backend := o.Backend
 	if dir, isFiles := h.stateDir(backend); isFiles {
 		// Without attribute files beside the state: they are not written atomically, and one that a kill left empty makes the
 		// state unreadable.
@@ -75,14 +76,14 @@ func (h home) environment(backend string, providers map[string]int) []string {
 		// A machine that sees a stack for the first time takes what its secrets are encrypted with from the state.
 		"PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER=true",
 		"PULUMI_SKIP_UPDATE_CHECK=true",
-		"PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION=true",
+		"PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION="+strconv.FormatBool(!o.Download),
 		"PULUMI_IGNORE_AMBIENT_PLUGINS=true",
 		"PULUMI_SUPPRESS_NEO_LINK=true",
 		"OTEL_SDK_DISABLED=true",
 	)
-	if len(providers) > 0 {
+	if len(o.Providers) > 0 {
 		var attached []string
-		for name, port := range providers {
+		for name, port := range o.Providers {
 			attached = append(attached, name+":"+strconv.Itoa(port))
 		}
 		slices.Sort(attached)
