@@ -98,6 +98,8 @@ type NodeGroup struct {
 	// Addresses are where the Nodes are reached from outside of the network, in slot order. Only those of main nodes have
 	// to be there; they are known before the machines run.
 	Addresses pulumi.StringArray
+	// Inside are where the Nodes are in the network, in slot order. Nil where the spec says so.
+	Inside pulumi.StringArray
 }
 
 // EndpointArgs describes the stable address of the stack.

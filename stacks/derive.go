@@ -162,8 +162,19 @@ func (s *Spec) Deployment(images api.ServiceImages, out *Outputs) api.Deployment
 	nodes := s.Identities()
 	slices.SortFunc(nodes, func(a, b api.Identity) int { return cmp.Compare(a.Name, b.Name) })
 	endpoint := api.EndpointSpec{Address: s.EndpointAddress(), Prefix: s.plan().Bits(), RouterID: routerID}
-	if s.cloud() && out != nil {
-		endpoint.Address = out.Redis.Address
+	var workers *api.ElasticWorkers
+	if s.cloud() {
+		endpoint.Platform = api.Platform(s.Provider)
+		workers = &api.ElasticWorkers{Network: s.Network.CIDR, Min: s.Nodes.Worker.Min}
+		if out != nil {
+			endpoint.Address = out.Redis.Address
+			for i, node := range nodes {
+				nodes[i].Address = cmp.Or(node.Address, out.Nodes[node.Name])
+			}
+		}
+		if out != nil && s.Provider == ProviderAWS {
+			endpoint.Allocation = out.EndpointID
+		}
 	}
 	return api.Deployment{
 		Stack: s.Stack,
@@ -176,6 +187,7 @@ func (s *Spec) Deployment(images api.ServiceImages, out *Outputs) api.Deployment
 		Balancer: api.BalancerSpec{Instances: balancers, Port: s.Endpoint.Port, StatsPort: s.Endpoint.StatsPort},
 		Endpoint: endpoint,
 		Nodes:    nodes,
+		Workers:  workers,
 		Images:   images,
 	}
 }

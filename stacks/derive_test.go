@@ -157,10 +157,6 @@ func TestDeployment(t *testing.T) {
 	if diff := cmp.Diff([]string{"data-1", "data-2", "data-3", "main-1", "main-2", "main-3", "worker-1", "worker-2"}, names); diff != "" {
 		t.Errorf("nodes (-want +got):\n%s", diff)
 	}
-	cloud := parse(t, awsSpec).Deployment(images, &Outputs{Redis: RedisOutput{Address: "203.0.113.7"}})
-	if cloud.Endpoint.Address != "203.0.113.7" {
-		t.Errorf("endpoint on a cloud: got %q, want what the outputs say", cloud.Endpoint.Address)
-	}
 	got.Nodes = nil
 	want := api.Deployment{
 		Stack:    "local",
@@ -171,6 +167,35 @@ func TestDeployment(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("deployment (-want +got):\n%s", diff)
+	}
+}
+
+// TestCloudDeployment: what only the cloud knows comes from the outputs, and workers come and go.
+func TestCloudDeployment(t *testing.T) {
+	t.Parallel()
+	out := &Outputs{Redis: RedisOutput{Address: "203.0.113.7"}, EndpointID: "the-id", Nodes: map[string]string{"main-1": "10.10.0.7"}}
+	for file, want := range map[string]api.EndpointSpec{
+		awsSpec:          {Address: "203.0.113.7", Prefix: 16, RouterID: 10, Platform: api.PlatformAWS, Allocation: "the-id"},
+		digitaloceanSpec: {Address: "203.0.113.7", Prefix: 16, RouterID: 10, Platform: api.PlatformDigitalOcean},
+	} {
+		s := parse(t, file)
+		got := s.Deployment(api.ServiceImages{}, out)
+		if diff := cmp.Diff(want, got.Endpoint); diff != "" {
+			t.Errorf("endpoint on %s (-want +got):\n%s", s.Provider, diff)
+		}
+		if diff := cmp.Diff(&api.ElasticWorkers{Network: s.Network.CIDR, Min: 2}, got.Workers); diff != "" {
+			t.Errorf("workers on %s (-want +got):\n%s", s.Provider, diff)
+		}
+		wantMain := map[string]string{ProviderAWS: "10.10.0.11", ProviderDigitalOcean: "10.10.0.7"}[s.Provider]
+		if main := got.Nodes[3]; main.Name != "main-1" || main.Address != wantMain {
+			t.Errorf("%s: got %+v, want main-1 at %s", s.Provider, main, wantMain)
+		}
+		if len(got.Nodes) != 6 {
+			t.Errorf("%s: nodes %v, want main and data nodes only", s.Provider, got.Nodes)
+		}
+		if early := s.Deployment(api.ServiceImages{}, nil).Endpoint; early.Address != "" || early.Allocation != "" {
+			t.Errorf("%s: endpoint %+v without outputs", s.Provider, early)
+		}
 	}
 }
 

@@ -22,6 +22,8 @@ type Outputs struct {
 	StatsURL    string            `json:"statsUrl"`
 	// EndpointID is what balancers name to the cloud when they take the endpoint's address: see components.Endpoint.
 	EndpointID string `json:"endpointID,omitempty"`
+	// Nodes are where main and data nodes are in the network, by name, where the spec cannot say so.
+	Nodes map[string]string `json:"nodes,omitempty"`
 	// Configs are the hashes of the Ignition configs that machines are made from, by role: what a machine reports that
 	// was made from the newest one. Empty on a stack that an older devctl brought up.
 	Configs map[api.Role]string `json:"configs,omitempty"`
@@ -42,7 +44,7 @@ type exported struct {
 	secrets   pulumi.StringMap
 	artifacts components.Artifacts
 	endpoint  components.Endpoint
-	mains     components.NodeGroup
+	groups    map[api.Role]components.NodeGroup
 	configs   pulumi.StringMap // by role
 }
 
@@ -50,8 +52,14 @@ type exported struct {
 // they are known: long before the machines are there.
 func export(ctx *pulumi.Context, s *Spec, from exported, made func(*Outputs)) {
 	controllers := pulumi.StringArray{}
-	for _, address := range from.mains.Addresses {
+	for _, address := range from.groups[api.RoleMain].Addresses {
 		controllers = append(controllers, pulumi.Sprintf("%s:%d", address, api.ControllerPort))
+	}
+	nodes := pulumi.StringMap{}
+	for role, group := range from.groups {
+		for i, address := range group.Inside {
+			nodes[s.Group(role)[i].Name] = address
+		}
 	}
 	authority, endpoint := from.authority, from.endpoint
 	outputs := pulumi.Map{
@@ -70,6 +78,9 @@ func export(ctx *pulumi.Context, s *Spec, from exported, made func(*Outputs)) {
 	}
 	if s.cloud() {
 		outputs["endpointID"] = endpoint.ID
+	}
+	if len(nodes) > 0 {
+		outputs["nodes"] = nodes
 	}
 	if len(from.artifacts.Lookups) > 0 {
 		outputs["images"] = from.artifacts.Lookups

@@ -59,7 +59,7 @@ func Program(s *Spec, cloud components.Cloud, etcdImage string, made func(*Outpu
 			}
 			configs[string(role)] = pulumi.String(config.Hash)
 		}
-		export(ctx, s, exported{authority, secrets, artifacts, endpoint, groups[api.RoleMain], configs}, made)
+		export(ctx, s, exported{authority, secrets, artifacts, endpoint, groups, configs}, made)
 		return nil
 	}
 }

@@ -93,6 +93,7 @@ func (c *Cloud) droplets(ctx *pulumi.Context, m machines) (components.NodeGroup,
 		}
 		droplets, urns = append(droplets, droplet), append(urns, droplet.DropletUrn)
 		group.Addresses = append(group.Addresses, droplet.Ipv4Address)
+		group.Inside = append(group.Inside, droplet.Ipv4AddressPrivate)
 	}
 	if m.Role == api.RoleMain {
 		if err := c.register(ctx, m.Nodes, droplets); err != nil {
