@@ -94,7 +94,7 @@ func (d *deps) openOffline(ctx context.Context, spec, base *stacks.Spec, against
 		o.Providers[name] = port
 	}
 	program := func(spec *stacks.Spec) engine.Options {
-		o.Program = stacks.Program(spec, cloudOf(spec, set), set.Etcd(), nil)
+		o.Program = stacks.Program(spec, d.cloudOf(spec, set), set.Etcd(), nil)
 		return o
 	}
 	if base != nil {

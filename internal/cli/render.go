@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"devctl/components"
 	"devctl/ignition"
 	"devctl/images"
 	"devctl/internal/api"
@@ -79,7 +80,7 @@ func newRenderKind(d *deps, kind, short, long, example string, render func(rende
 			if err != nil {
 				return err
 			}
-			files, err := render(renderer{spec, set, opts})
+			files, err := render(renderer{spec, set, d.cloudOf(spec, set).Boot(), opts})
 			if err != nil {
 				return fmt.Errorf("render %s of stack %q: %w", kind, spec.Stack, err)
 			}
@@ -148,12 +149,13 @@ func placeholders(role api.Role) ignition.SecretFiles {
 type renderer struct {
 	spec *stacks.Spec
 	set  *images.Set
+	boot components.Boot
 	opts renderOptions
 }
 
 // role renders the public and the secret config of a role.
 func (r renderer) role(role api.Role) (public, secrets ignition.Rendered, err error) {
-	if public, err = ignition.Role(r.spec.RoleConfig(role, r.set.Etcd(), cloudOf(r.spec, r.set).Boot())); err != nil {
+	if public, err = ignition.Role(r.spec.RoleConfig(role, r.set.Etcd(), r.boot)); err != nil {
 		return public, secrets, err
 	}
 	secrets, err = ignition.Secrets(role, placeholders(role))

@@ -164,7 +164,7 @@ func (d *deps) openStack(ctx context.Context, stack string, spec *stacks.Spec) (
 		if work.Images, err = d.images(); err != nil {
 			return nil, err
 		}
-		o.Program = stacks.Program(spec, cloudOf(spec, work.Images), work.Images.Etcd(), func(out *stacks.Outputs) {
+		o.Program = stacks.Program(spec, d.cloudOf(spec, work.Images), work.Images.Etcd(), func(out *stacks.Outputs) {
 			select {
 			case made <- out:
 			default: // a preview of what exists knows them too
