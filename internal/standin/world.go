@@ -58,13 +58,16 @@ func (w *World) Lose(token, name string) bool {
 	return len(w.things) < before
 }
 
-// Change changes one input of a resource behind everybody's back. It tells whether there is such a resource.
-func (w *World) Change(token, name, input string, value property.Value) bool {
+// Change changes a property of a resource behind everybody's back. It tells whether there is such a resource.
+func (w *World) Change(token, name, changed string, value property.Value) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, t := range w.things {
 		if t.Type == token && t.Name == name {
-			t.Inputs, t.Outputs = t.Inputs.Set(input, value), t.Outputs.Set(input, value)
+			if _, given := t.Inputs.GetOk(changed); given {
+				t.Inputs = t.Inputs.Set(changed, value)
+			}
+			t.Outputs = t.Outputs.Set(changed, value)
 			return true
 		}
 	}

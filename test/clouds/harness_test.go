@@ -1,0 +1,339 @@
+// Package clouds runs whole stacks on clouds that are in memory: the real program with the specs that are shipped, the
+// real engine, and stand-ins for the providers.
+package clouds
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	p "github.com/pulumi/pulumi-go-provider"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
+
+	"devctl/components"
+	"devctl/internal/api"
+	"devctl/internal/engine"
+	"devctl/internal/plugin"
+	"devctl/internal/provider"
+	"devctl/internal/standin"
+	"devctl/stacks"
+)
+
+// setting is all that a stack is made from.
+type setting struct {
+	spec      string // text of the spec
+	etcdImage string // is in a unit of main nodes
+}
+
+// withEtcd returns the setting with another image of etcd.
+func (s setting) withEtcd(image string) setting {
+	s.etcdImage = image
+	return s
+}
+
+// edit returns the setting with old replaced by new in the spec, where it has to be.
+func (s setting) edit(t *testing.T, oldnew ...string) setting {
+	t.Helper()
+	for i := 0; i < len(oldnew); i += 2 {
+		if !strings.Contains(s.spec, oldnew[i]) {
+			t.Fatalf("the spec has no %q:\n%s", oldnew[i], s.spec)
+		}
+		s.spec = strings.ReplaceAll(s.spec, oldnew[i], oldnew[i+1])
+	}
+	return s
+}
+
+// stack is one stack in a world of its own.
+type stack struct {
+	t       *testing.T
+	cloud   func(*testing.T, *stacks.Spec) components.Cloud
+	world   *standin.World
+	served  *standin.Served
+	options engine.Options
+}
+
+// newStack makes an empty world and a stack without a state. known are answers to lookups.
+func newStack(t *testing.T, pkg string, known map[string]string, cloud func(*testing.T, *stacks.Spec) components.Cloud) *stack {
+	t.Helper()
+	bin, err := filepath.Abs("../../bin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &stack{t: t, cloud: cloud, world: standin.NewWorld()}
+	ctx, cancel := context.WithCancel(context.Background())
+	own, err := provider.New(provider.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, done, err := plugin.Serve(ctx, provider.Name, "1.0.0", withBundle(own))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.served, err = standin.Serve(ctx, standin.Options{Packages: []string{pkg}, World: s.world, Known: known})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cancel()
+		s.served.Wait()
+		<-done
+	})
+	s.options = engine.Options{Project: "test", Stack: pkg, Home: t.TempDir(), BinDir: bin,
+		Providers: map[string]int{provider.Name: port, pkg: s.served.Ports[pkg]}}
+	return s
+}
+
+// shipped is the spec of that name in the repository.
+func shipped(t *testing.T, name string) setting {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("../../stacks", "Pulumi."+name+".yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return setting{spec: string(data), etcdImage: "localhost/devctl/etcd:one"}
+}
+
+// method is what is done with a stack.
+type method func(*engine.Stack, context.Context, func(engine.Event)) (engine.Summary, error)
+
+var (
+	preview method = (*engine.Stack).Preview
+	up      method = (*engine.Stack).Up
+	refresh method = (*engine.Stack).Refresh
+	destroy method = (*engine.Stack).Destroy
+)
+
+func (s *stack) open(v setting) *engine.Stack {
+	s.t.Helper()
+	spec, err := stacks.Parse("Pulumi."+s.options.Stack+".yaml", []byte(v.spec), s.options.Stack)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	o := s.options
+	o.Program = stacks.Program(spec, s.cloud(s.t, spec), v.etcdImage, nil)
+	opened, err := engine.Open(s.t.Context(), o)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return opened
+}
+
+// run does one thing with the stack. It returns the operations, sorted, each with the inputs that differ:
+// "update Firewall main: inboundRules[].portRange". What stays the same is left out,
+// and so are hashes in names; a replacement is one operation.
+func (s *stack) run(do method, v setting) ([]string, engine.Summary, error) {
+	s.t.Helper()
+	var ops []string
+	differ := map[string]string{} // by operation
+	begun := time.Now()
+	summary, err := do(s.open(v), s.t.Context(), func(e engine.Event) {
+		line := string(e.Op) + " " + shortType(e.Type) + " " + hash.ReplaceAllString(e.Name, "")
+		switch e.Kind {
+		case engine.KindDiagnostic:
+			if e.Severity == engine.SeverityWarning {
+				s.t.Errorf("warning: %s", e.Message)
+			}
+			return
+		case engine.KindPlanned, engine.KindStarted:
+			differ[line] = paths(e.Diff)
+		}
+		done := e.Kind == engine.KindPlanned || e.Kind == engine.KindFinished
+		switch e.Op {
+		case engine.OpSame, engine.OpRefresh, engine.OpDeleteReplaced:
+			return
+		case engine.OpUpdate, engine.OpReplace:
+			line += ": " + differ[line]
+		}
+		if done {
+			ops = append(ops, line)
+		}
+	})
+	s.t.Logf("%s took %v: %d operations", summary.Op, time.Since(begun).Round(time.Millisecond), len(ops))
+	slices.Sort(ops)
+	return ops, summary, err
+}
+
+// does does one thing, which must be exactly these operations.
+func (s *stack) does(what string, do method, v setting, want ...string) {
+	s.t.Helper()
+	got, _, err := s.run(do, v)
+	if err != nil {
+		s.t.Fatalf("%s: %v", what, err)
+	}
+	slices.Sort(want)
+	if diff := cmp.Diff(want, got); diff != "" {
+		s.t.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
+// plans previews, and wants exactly these operations.
+func (s *stack) plans(what string, v setting, want ...string) {
+	s.t.Helper()
+	s.does("preview of "+what, preview, v, want...)
+}
+
+// createsInTwoGoes brings the stack up: the cloud refuses the second creation of a type the first time. It wants so many
+// things of each type in the end, each made once.
+func (s *stack) createsInTwoGoes(v setting, token, refusal string, want map[string]int) {
+	s.t.Helper()
+	s.world.Fail("create", token, 2, refusal)
+	if _, _, err := s.run(up, v); err == nil || !strings.Contains(err.Error(), refusal) {
+		s.t.Fatalf("up that is refused a %s: %v", token, err)
+	}
+	half := len(s.world.Things())
+	if _, _, err := s.run(up, v); err != nil {
+		s.t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, s.counts()); diff != "" {
+		s.t.Errorf("what there is (-want +got):\n%s", diff)
+	}
+	calls := s.world.Calls()
+	slices.Sort(calls)
+	if all := len(s.world.Things()); half == 0 || half == all || len(slices.Compact(calls)) != all {
+		s.t.Errorf("%d of %d things were made in the first go, with all these calls:\n%s", half, all, strings.Join(calls, "\n"))
+	}
+}
+
+// knowsNothingElse wants the stand-in to know no type of resource that the stack has none of.
+func (s *stack) knowsNothingElse(pkg string) {
+	s.t.Helper()
+	known, err := standin.Types(pkg)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var used []string
+	for _, t := range s.world.Things() {
+		used = append(used, t.Type)
+	}
+	if diff := cmp.Diff(slices.Compact(used), known); diff != "" {
+		s.t.Errorf("types (-used +known):\n%s", diff)
+	}
+}
+
+// changesPassword imports a password: no machine is made of it.
+func (s *stack) changesPassword(v setting) {
+	s.t.Helper()
+	const password = "a-password-of-my-own"
+	if err := s.open(v).SetSecret(s.t.Context(), stacks.SecretNamespace+":"+api.SecretRedisApp, password, time.Now()); err != nil {
+		s.t.Fatal(err)
+	}
+	s.does("up with another password", up, v, "update Password "+api.SecretRedisApp+": value")
+	outputs, err := s.open(v).Outputs(s.t.Context())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if got := outputs["secrets"].Value.(map[string]any)[api.SecretRedisApp]; got != password {
+		s.t.Errorf("the password is %v", got)
+	}
+}
+
+// destroys destroys, and wants nothing to be left.
+func (s *stack) destroys(v setting) {
+	s.t.Helper()
+	if _, _, err := s.run(destroy, v); err != nil {
+		s.t.Fatal(err)
+	}
+	if left := s.counts(); len(left) > 0 {
+		s.t.Errorf("destroy left %v", left)
+	}
+}
+
+// paths are the inputs that differ. Which elements of a list do is left out.
+func paths(diff []engine.PropertyChange) string {
+	var all []string
+	for _, d := range diff {
+		all = append(all, number.ReplaceAllString(d.Path, "[]"))
+	}
+	slices.Sort(all)
+	return strings.Join(slices.Compact(all), " ")
+}
+
+// hash is a hash at the end of a name.
+var hash = regexp.MustCompile(`-[0-9a-f]{12}$`)
+
+var number = regexp.MustCompile(`\[[0-9]+\]`)
+
+// perType counts operations by what is done to which type.
+func perType(ops []string) map[string]int {
+	n := map[string]int{}
+	for _, op := range ops {
+		words := strings.Fields(op)
+		n[words[0]+" "+words[1]]++
+	}
+	return n
+}
+
+// each makes a line for each name: "%" in the format stands for it.
+func each(format string, names ...string) []string {
+	var lines []string
+	for _, name := range names {
+		lines = append(lines, strings.ReplaceAll(format, "%", name))
+	}
+	return lines
+}
+
+// counts are how many things of each type there are.
+func (s *stack) counts() map[string]int {
+	n := map[string]int{}
+	for _, t := range s.world.Things() {
+		n[shortType(t.Type)]++
+	}
+	return n
+}
+
+// ids are the ids of all things of a type, by name.
+func (s *stack) ids(typ string) map[string]string {
+	ids := map[string]string{}
+	for _, t := range s.world.Things() {
+		if shortType(t.Type) == typ {
+			ids[t.Name] = t.ID
+		}
+	}
+	return ids
+}
+
+// shortType is the part of a type token that people call the type by: Vpc.
+func shortType(token string) string { return token[strings.LastIndex(token, ":")+1:] }
+
+// withBundle adds the clouds' image bundles to devctl's own provider, without what makes a bundle.
+func withBundle(own p.Provider) p.Provider {
+	bundle := func(urn resource.URN) bool { return strings.HasSuffix(string(urn.Type()), ":Bundle") }
+	check, diff, create, read, remove := own.Check, own.Diff, own.Create, own.Read, own.Delete
+	own.Check = func(ctx context.Context, req p.CheckRequest) (p.CheckResponse, error) {
+		if !bundle(req.Urn) {
+			return check(ctx, req)
+		}
+		return p.CheckResponse{Inputs: req.Inputs}, nil
+	}
+	own.Diff = func(ctx context.Context, req p.DiffRequest) (p.DiffResponse, error) {
+		if !bundle(req.Urn) {
+			return diff(ctx, req)
+		}
+		return p.DiffResponse{}, nil
+	}
+	own.Create = func(ctx context.Context, req p.CreateRequest) (p.CreateResponse, error) {
+		if !bundle(req.Urn) {
+			return create(ctx, req)
+		}
+		return p.CreateResponse{ID: "bundle", Properties: req.Properties}, nil
+	}
+	own.Read = func(ctx context.Context, req p.ReadRequest) (p.ReadResponse, error) {
+		if !bundle(req.Urn) {
+			return read(ctx, req)
+		}
+		return p.ReadResponse{ID: req.ID, Properties: req.Properties, Inputs: req.Inputs}, nil
+	}
+	own.Delete = func(ctx context.Context, req p.DeleteRequest) error {
+		if !bundle(req.Urn) {
+			return remove(ctx, req)
+		}
+		return nil
+	}
+	return own
+}
