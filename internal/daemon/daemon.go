@@ -13,6 +13,7 @@ import (
 	"time"
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
+	"golang.org/x/sync/errgroup"
 
 	"devctl/internal/agent"
 	"devctl/internal/api"
@@ -53,11 +54,11 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	case "setup":
 		run = setup
 	case "agent":
-		run = asNode(runAgent)
+		run = runAgent
 	case "etcd-prepare":
-		run = asNode(prepareEtcd)
+		run = prepareEtcd
 	case "controller":
-		run = asNode(runController)
+		run = runController
 	case "endpoint":
 		run = runEndpoint
 	case "version":
@@ -77,23 +78,12 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	switch {
 	case err == nil || ctx.Err() != nil:
 		return exitOK
-	case errors.Is(err, agent.ErrRenew):
+	case errors.Is(err, agent.ErrRenew), errors.Is(err, errMainsMoved):
 		log.Info("restarting", "reason", err)
 		return exitOK
 	}
 	log.Error(args[0]+" failed", "error", err)
 	return exitFailed
-}
-
-// asNode runs what needs a node that has been set up.
-func asNode(run func(context.Context, node, *slog.Logger) error) func(context.Context, getter, *slog.Logger) error {
-	return func(ctx context.Context, get getter, log *slog.Logger) error {
-		n, err := parseNode(get)
-		if err != nil {
-			return err
-		}
-		return run(ctx, n, log)
-	}
 }
 
 // newLogger logs for the journal, which knows the time.
@@ -115,27 +105,41 @@ func notify(log *slog.Logger, status string) {
 	}
 }
 
-func runAgent(ctx context.Context, n node, log *slog.Logger) error {
+// shrink makes the process small for a long wait.
+func shrink(log *slog.Logger) {
+	if err := settle(); err != nil {
+		log.Warn("cannot give memory back", "error", err)
+	}
+}
+
+func runAgent(ctx context.Context, get getter, log *slog.Logger) error {
+	n, err := parseNode(get)
+	if err != nil {
+		return err
+	}
 	if n.Identity.Role == api.RoleMain {
 		// Also here, not at boot only: a main node may run for longer than its certificates.
 		if err := issueCertificates(n.Identity, api.PKIDir, api.NodePKIDir, time.Now(), log); err != nil {
 			return err
 		}
 	}
-	return agent.Run(ctx, agent.Config{
-		Identity: n.Identity, Platform: n.Platform, ID: n.ID, Ignition: n.Ignition, Version: version.Version, Mains: n.Mains, Log: log,
-		Ready: func() {
-			notify(log, "registered as "+n.Identity.Name)
-		},
-		Idle: func() {
-			if err := settle(); err != nil {
-				log.Warn("cannot give memory back", "error", err)
-			}
-		},
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return followRegistry(ctx, get, api.PlatformEnvFile, log) })
+	g.Go(func() error {
+		return agent.Run(ctx, agent.Config{
+			Identity: n.Identity, Platform: n.Platform, ID: n.ID, Ignition: n.Ignition, Version: version.Version, Mains: n.Mains, Log: log,
+			Ready: func() { notify(log, "registered as "+n.Identity.Name) },
+			Idle:  func() { shrink(log) },
+		})
 	})
+	return g.Wait()
 }
 
-func runController(ctx context.Context, n node, log *slog.Logger) error {
+func runController(ctx context.Context, get getter, log *slog.Logger) error {
+	n, err := parseNode(get)
+	if err != nil {
+		return err
+	}
 	own, err := pki.Load(api.NodePKIDir, "controller")
 	if err != nil {
 		return err
@@ -145,13 +149,22 @@ func runController(ctx context.Context, n node, log *slog.Logger) error {
 		return err
 	}
 	defer cancel()
-	return controller.Run(ctx, controller.Config{
-		Identity: n.Identity, Mains: n.Mains, CADir: api.PKIDir, CertDir: api.NodePKIDir, Log: log,
-		Ready: func() { notify(log, "serving") },
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return followFile(ctx, get, api.PlatformEnvFile) })
+	g.Go(func() error {
+		return controller.Run(ctx, controller.Config{
+			Identity: n.Identity, Mains: n.Mains, CADir: api.PKIDir, CertDir: api.NodePKIDir, Log: log,
+			Ready: func() { notify(log, "serving") },
+		})
 	})
+	return g.Wait()
 }
 
-func prepareEtcd(ctx context.Context, n node, log *slog.Logger) error {
+func prepareEtcd(ctx context.Context, get getter, log *slog.Logger) error {
+	n, err := parseNode(get)
+	if err != nil {
+		return err
+	}
 	// etcd's root user: where authentication is on, the member's own certificate may not change members.
 	own, err := pki.Load(api.NodePKIDir, "controller")
 	if err != nil {

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"devctl/internal/agent"
 	"devctl/internal/api"
 	"devctl/internal/aws"
@@ -44,6 +46,7 @@ func runEndpoint(ctx context.Context, get getter, log *slog.Logger) error {
 		}
 		keeper.Cloud = elasticIP{client, get(endpoint.KeyAllocation)}
 		notify(log, "watching keepalived")
+		shrink(log)
 		return endpoint.WhileMarked(ctx, marked, keeper.Hold)
 	case api.PlatformDigitalOcean:
 		token, err := os.ReadFile(endpoint.TokenFile)
@@ -54,7 +57,10 @@ func runEndpoint(ctx context.Context, get getter, log *slog.Logger) error {
 			metadata.DigitalOcean{Base: metadata.DefaultBase},
 			digitalocean.Client{API: digitalocean.DefaultAPI, Token: strings.TrimSpace(string(token))}, keeper.Address, n.ID,
 		}
-		return holdWhileElected(ctx, n, keeper, get(endpoint.KeyStatsPort), log)
+		g, ctx := errgroup.WithContext(ctx)
+		g.Go(func() error { return followFile(ctx, get, api.PlatformEnvFile) })
+		g.Go(func() error { return holdWhileElected(ctx, n, keeper, get(endpoint.KeyStatsPort), log) })
+		return g.Wait()
 	default:
 		return fmt.Errorf("%s is %q: there keepalived moves the address alone", keyPlatform, n.Platform)
 	}
@@ -85,6 +91,7 @@ func holdWhileElected(ctx context.Context, n node, keeper endpoint.Keeper, stats
 	}
 	defer func() { _ = cli.Close() }()
 	notify(log, "standing for election")
+	shrink(log)
 	elect := func(ctx context.Context, elected func(context.Context) error) error {
 		return discovery.Elect(ctx, cli, discovery.EndpointKey, n.Identity.Name, elected)
 	}
