@@ -25,10 +25,24 @@ type fakeCloud struct {
 	founds  bool
 	err     error
 	asked   []string // of Founds
+
+	mu sync.Mutex // of what changes while somebody asks
 }
 
 func (f *fakeCloud) Machine(context.Context) (metadata.Machine, error) { return f.machine, f.err }
-func (f *fakeCloud) Mains(context.Context) (string, error)             { return f.mains, f.err }
+
+func (f *fakeCloud) Mains(context.Context) (string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.mains, f.err
+}
+
+func (f *fakeCloud) say(mains string, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.mains, f.err = mains, err
+}
+
 func (f *fakeCloud) Founds(_ context.Context, name, machine, mains string) (bool, error) {
 	f.asked = append(f.asked, name+" "+machine+" "+mains)
 	return f.founds, f.err
@@ -47,7 +61,7 @@ func TestIdentify(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
 		env     map[string]string
-		cloud   fakeCloud
+		cloud   *fakeCloud
 		founded bool
 		want    []setting
 		err     string
@@ -55,86 +69,86 @@ func TestIdentify(t *testing.T) {
 		{
 			name:  "elastic worker",
 			env:   map[string]string{keyRole: "worker", keyMains: mains},
-			cloud: fakeCloud{machine: aws},
+			cloud: &fakeCloud{machine: aws},
 			want:  []setting{{keyInstance, "i-0123456789abcdef0"}, {keyNode, "worker-9abcdef0"}, {keyZone, "eu-central-1b"}, {keyAddress, "10.20.0.4"}},
 		}, {
 			name:  "slot on AWS",
 			env:   map[string]string{keyRole: "data", keyNode: "data-2", keyZone: "eu-central-1b", keyAddress: "10.20.0.4", keyMains: mains},
-			cloud: fakeCloud{machine: aws},
+			cloud: &fakeCloud{machine: aws},
 			want:  []setting{{keyInstance, "i-0123456789abcdef0"}},
 		}, {
 			name:  "main that may found",
 			env:   map[string]string{keyRole: "main", keyNode: "main-2", keyZone: "eu-central-1b", keyAddress: "10.20.0.4", keyMains: mains},
-			cloud: fakeCloud{machine: aws, founds: true},
+			cloud: &fakeCloud{machine: aws, founds: true},
 			want:  []setting{{keyInstance, "i-0123456789abcdef0"}, {keyEtcd, "new"}},
 		}, {
 			name:    "main with etcd's data, whoever could answer",
 			env:     map[string]string{keyRole: "main", keyNode: "main-2", keyZone: "eu-central-1b", keyAddress: "10.20.0.4", keyMains: mains},
-			cloud:   fakeCloud{machine: aws, founds: true},
+			cloud:   &fakeCloud{machine: aws, founds: true},
 			founded: true,
 			want:    []setting{{keyInstance, "i-0123456789abcdef0"}, {keyEtcd, "join"}},
 		}, {
 			name:  "main on DigitalOcean that replaces one",
 			env:   map[string]string{keyRole: "main", keyNode: "main-2", keyMainNames: names},
-			cloud: fakeCloud{machine: droplet, mains: mains},
+			cloud: &fakeCloud{machine: droplet, mains: mains},
 			want: []setting{{keyInstance, "412345678"}, {keyZone, "fra1"}, {keyAddress, "10.20.0.4"},
 				{keyMains, mains}, {keyEtcd, "join"}},
 		}, {
 			name:  "worker on DigitalOcean",
 			env:   map[string]string{keyRole: "worker", keyMainNames: names},
-			cloud: fakeCloud{machine: metadata.Machine{ID: "412345679", Region: "fra1", Zone: "fra1", Address: "10.20.0.9"}, mains: mains},
+			cloud: &fakeCloud{machine: metadata.Machine{ID: "412345679", Region: "fra1", Zone: "fra1", Address: "10.20.0.9"}, mains: mains},
 			want: []setting{{keyInstance, "412345679"}, {keyNode, "worker-12345679"}, {keyZone, "fra1"}, {keyAddress, "10.20.0.9"},
 				{keyMains, mains}},
 		}, {
 			name:  "data node without a name",
 			env:   map[string]string{keyRole: "data", keyMains: mains},
-			cloud: fakeCloud{machine: aws},
+			cloud: &fakeCloud{machine: aws},
 			err:   `DEVCTL_NODE is missing: nodes of role "data" have it from Ignition`,
 		}, {
 			name:  "another zone than planned",
 			env:   map[string]string{keyRole: "data", keyNode: "data-2", keyZone: "eu-central-1a", keyMains: mains},
-			cloud: fakeCloud{machine: aws},
+			cloud: &fakeCloud{machine: aws},
 			err:   "DEVCTL_ZONE is eu-central-1a in the machine's configuration, and eu-central-1b where it runs",
 		}, {
 			name:  "mains of before this machine",
 			env:   map[string]string{keyRole: "main", keyNode: "main-2", keyMainNames: names},
-			cloud: fakeCloud{machine: droplet, mains: strings.ReplaceAll(mains, "10.20.0.4", "10.20.0.44"), founds: true},
+			cloud: &fakeCloud{machine: droplet, mains: strings.ReplaceAll(mains, "10.20.0.4", "10.20.0.44"), founds: true},
 			err:   "DEVCTL_MAINS still has main-2 at 10.20.0.44, and this machine is at 10.20.0.4",
 		}, {
 			name:  "half of the mains",
 			env:   map[string]string{keyRole: "main", keyNode: "main-2", keyMainNames: names},
-			cloud: fakeCloud{machine: droplet, mains: "main-1=10.20.0.3,main-2=10.20.0.4", founds: true},
+			cloud: &fakeCloud{machine: droplet, mains: "main-1=10.20.0.3,main-2=10.20.0.4", founds: true},
 			err:   "DEVCTL_MAINS names main-1, main-2, and the main nodes are main-1, main-2, main-3",
 		}, {
 			name:  "one address for two",
 			env:   map[string]string{keyRole: "worker", keyMainNames: names},
-			cloud: fakeCloud{machine: droplet, mains: "main-1=10.20.0.3,main-2=10.20.0.3,main-3=10.20.0.5"},
+			cloud: &fakeCloud{machine: droplet, mains: "main-1=10.20.0.3,main-2=10.20.0.3,main-3=10.20.0.5"},
 			err:   "DEVCTL_MAINS has two nodes at one address",
 		}, {
 			name:  "an empty answer",
 			env:   map[string]string{keyRole: "worker", keyMainNames: names},
-			cloud: fakeCloud{machine: droplet},
+			cloud: &fakeCloud{machine: droplet},
 			err:   "DEVCTL_MAINS names , and the main nodes are main-1, main-2, main-3",
 		}, {
 			name:  "an address that is none",
 			env:   map[string]string{keyRole: "worker", keyMainNames: names},
-			cloud: fakeCloud{machine: droplet, mains: "main-1=,main-2=10.20.0.3,main-3=10.20.0.5"},
+			cloud: &fakeCloud{machine: droplet, mains: "main-1=,main-2=10.20.0.3,main-3=10.20.0.5"},
 			err:   `DEVCTL_MAINS has "main-1=", want NAME=ADDRESS`,
 		}, {
 			name:  "a main that nobody expects",
 			env:   map[string]string{keyRole: "main", keyNode: "main-9", keyMainNames: names},
-			cloud: fakeCloud{machine: droplet, mains: mains, founds: true},
+			cloud: &fakeCloud{machine: droplet, mains: mains, founds: true},
 			err:   "main-9 is no main node: those are main-1, main-2, main-3",
 		}, {
 			name:  "no answer",
 			env:   map[string]string{keyRole: "main", keyNode: "main-2", keyMains: mains},
-			cloud: fakeCloud{machine: aws, founds: true, err: errors.New("timeout")},
+			cloud: &fakeCloud{machine: aws, founds: true, err: errors.New("timeout")},
 			err:   "timeout",
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			got, err := identifyOnce(t.Context(), &tc.cloud, from(tc.env), tc.founded)
+			got, err := identifyOnce(t.Context(), tc.cloud, from(tc.env), tc.founded)
 			if d := cmp.Diff(tc.want, got, cmp.AllowUnexported(setting{})); d != "" {
 				t.Errorf("settings (-want +got):\n%s", d)
 			}

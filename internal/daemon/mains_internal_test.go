@@ -23,21 +23,20 @@ func TestFollow(t *testing.T) {
 		go func() { ended <- follow(t.Context(), c, from(env), file, slog.New(slog.DiscardHandler)) }()
 		go func() { ended <- followFile(t.Context(), from(env), file) }()
 		for _, mains := range []string{before, "", "main-1=10.0.0.1", "main-1=10.0.0.1,main-2=10.0.0.2,main-3=10.0.0.2", "nonsense"} {
-			c.mains = mains
+			c.say(mains, nil)
 			time.Sleep(5 * time.Minute)
 			synctest.Wait()
 			if len(ended) > 0 {
 				t.Fatalf("%q: ended with %v", mains, <-ended)
 			}
 		}
-		c.err = errors.New("timeout")
-		c.mains = after
+		c.say(after, errors.New("timeout"))
 		time.Sleep(5 * time.Minute)
 		synctest.Wait()
 		if len(ended) > 0 {
 			t.Fatalf("no answer: ended with %v", <-ended)
 		}
-		c.err = nil
+		c.say(after, nil)
 		for range 2 {
 			if err := <-ended; !errors.Is(err, errMainsMoved) {
 				t.Errorf("ended with %v", err)
