@@ -142,7 +142,7 @@ func (c *Cloud) image(ctx *pulumi.Context, stack string) (pulumi.StringOutput, e
 		Url:          pulumi.String(c.options.ImageURL),
 		Regions:      pulumi.StringArray{pulumi.String(c.options.Region)},
 		Tags:         tags(components.NewTags(stack, "coreos")),
-	})
+	}, pulumi.DeleteBeforeReplace(false)) // the new one first: machines that this run leaves as they are keep the old one's ID
 	if err != nil {
 		return pulumi.StringOutput{}, fmt.Errorf("register image %s: %w", c.options.ImageURL, err)
 	}
