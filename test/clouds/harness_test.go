@@ -9,17 +9,16 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	p "github.com/pulumi/pulumi-go-provider"
-	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
 
 	"devctl/components"
 	"devctl/internal/api"
+	"devctl/internal/bundle"
 	"devctl/internal/engine"
-	"devctl/internal/plugin"
 	"devctl/internal/provider"
 	"devctl/internal/standin"
 	"devctl/stacks"
@@ -54,6 +53,7 @@ type stack struct {
 	t       *testing.T
 	cloud   func(*testing.T, *stacks.Spec) components.Cloud
 	world   *standin.World
+	bundles *shelf
 	served  *standin.Served
 	options engine.Options
 }
@@ -65,13 +65,9 @@ func newStack(t *testing.T, pkg string, known map[string]string, cloud func(*tes
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &stack{t: t, cloud: cloud, world: standin.NewWorld()}
+	s := &stack{t: t, cloud: cloud, world: standin.NewWorld(), bundles: &shelf{held: map[bundle.Location]bool{}}}
 	ctx, cancel := context.WithCancel(context.Background())
-	own, err := provider.New(provider.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	port, done, err := plugin.Serve(ctx, provider.Name, "1.0.0", withBundle(own))
+	port, done, err := provider.Serve(ctx, provider.Options{Bundles: s.bundles})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,8 +235,8 @@ func (s *stack) destroys(v setting) {
 	if _, _, err := s.run(destroy, v); err != nil {
 		s.t.Fatal(err)
 	}
-	if left := s.counts(); len(left) > 0 {
-		s.t.Errorf("destroy left %v", left)
+	if left := s.counts(); len(left) > 0 || len(s.bundles.held) > 0 {
+		s.t.Errorf("destroy left %v and %v", left, s.bundles.held)
 	}
 }
 
@@ -301,39 +297,31 @@ func (s *stack) ids(typ string) map[string]string {
 // shortType is the part of a type token that people call the type by: Vpc.
 func shortType(token string) string { return token[strings.LastIndex(token, ":")+1:] }
 
-// withBundle adds the clouds' image bundles to devctl's own provider, without what makes a bundle.
-func withBundle(own p.Provider) p.Provider {
-	bundle := func(urn resource.URN) bool { return strings.HasSuffix(string(urn.Type()), ":Bundle") }
-	check, diff, create, read, remove := own.Check, own.Diff, own.Create, own.Read, own.Delete
-	own.Check = func(ctx context.Context, req p.CheckRequest) (p.CheckResponse, error) {
-		if !bundle(req.Urn) {
-			return check(ctx, req)
-		}
-		return p.CheckResponse{Inputs: req.Inputs}, nil
-	}
-	own.Diff = func(ctx context.Context, req p.DiffRequest) (p.DiffResponse, error) {
-		if !bundle(req.Urn) {
-			return diff(ctx, req)
-		}
-		return p.DiffResponse{}, nil
-	}
-	own.Create = func(ctx context.Context, req p.CreateRequest) (p.CreateResponse, error) {
-		if !bundle(req.Urn) {
-			return create(ctx, req)
-		}
-		return p.CreateResponse{ID: "bundle", Properties: req.Properties}, nil
-	}
-	own.Read = func(ctx context.Context, req p.ReadRequest) (p.ReadResponse, error) {
-		if !bundle(req.Urn) {
-			return read(ctx, req)
-		}
-		return p.ReadResponse{ID: req.ID, Properties: req.Properties, Inputs: req.Inputs}, nil
-	}
-	own.Delete = func(ctx context.Context, req p.DeleteRequest) error {
-		if !bundle(req.Urn) {
-			return remove(ctx, req)
-		}
-		return nil
-	}
-	return own
+// shelf is where image bundles are, instead of in the clouds' buckets.
+type shelf struct {
+	mu   sync.Mutex
+	held map[bundle.Location]bool
+}
+
+// Upload makes none: it notes that it is there.
+func (s *shelf) Upload(_ context.Context, at bundle.Location, _ func(string)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held[at] = true
+	return nil
+}
+
+// Exists tells whether it is there.
+func (s *shelf) Exists(_ context.Context, at bundle.Location) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.held[at], nil
+}
+
+// Remove forgets it.
+func (s *shelf) Remove(_ context.Context, at bundle.Location) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.held, at)
+	return nil
 }
