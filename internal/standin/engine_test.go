@@ -89,7 +89,7 @@ func newBench(t *testing.T, world *standin.World, known map[string]string) (*ben
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	served, err := standin.Serve(ctx, standin.Options{Packages: []string{"aws"}, World: world, Known: known})
+	served, err := standin.Serve(ctx, standin.Options{Packages: []string{"aws", "digitalocean"}, World: world, Known: known})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -280,5 +280,36 @@ func TestRefusals(t *testing.T) {
 	}
 	if _, err := standin.Serve(t.Context(), standin.Options{Packages: []string{"gcp"}}); err == nil || err.Error() != `there is no stand-in for the provider "gcp", only for aws, digitalocean` {
 		t.Errorf("got error %v", err)
+	}
+}
+
+// TestDoubts: what the schema is too old to know is a warning, for the cloud may know it.
+func TestDoubts(t *testing.T) {
+	t.Parallel()
+	b, _ := newBench(t, nil, nil)
+	o := b.options
+	o.Program = func(ctx *pulumi.Context) error {
+		var droplet pulumi.CustomResourceState
+		return ctx.RegisterResource("digitalocean:index/droplet:Droplet", "a", pulumi.Map{
+			"image": pulumi.String("1"), "size": pulumi.String("s-1vcpu-1gb"), "region": pulumi.String("mars1"),
+		}, &droplet)
+	}
+	stack, err := engine.Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var warnings []string
+	_, err = stack.Preview(t.Context(), func(e engine.Event) {
+		if e.Kind == engine.KindDiagnostic && e.Severity == engine.SeverityWarning {
+			warnings = append(warnings, e.Message)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(warnings, func(w string) bool {
+		return strings.HasPrefix(w, `region: "mars1" is not among the values known here: nyc1, `)
+	}) {
+		t.Errorf("the warnings are %q", warnings)
 	}
 }
