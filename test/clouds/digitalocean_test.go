@@ -10,14 +10,17 @@ import (
 	"devctl/stacks"
 )
 
-func digitalOcean(t *testing.T, spec *stacks.Spec) components.Cloud {
-	t.Helper()
-	return digitalocean.New(digitalocean.Options{
+func digitalOcean(_ *testing.T, spec *stacks.Spec) components.Cloud {
+	return digitalocean.New(digitalOceanOptions(spec))
+}
+
+func digitalOceanOptions(spec *stacks.Spec) digitalocean.Options {
+	return digitalocean.Options{
 		Region: spec.DigitalOcean.Region, CIDR: spec.Network.CIDR, Bucket: spec.DigitalOcean.Bucket, Project: spec.DigitalOcean.Project, SSHKeys: spec.SSHKeys,
 		ImageURL: spec.DigitalOcean.CoreOS.URL, ImageID: spec.DigitalOcean.CoreOS.ImageID,
 		Daemon: digitalocean.Daemon{Path: "/nowhere/devctld", SHA256: strings.Repeat("0", 64)},
 		Images: []string{"localhost/devctl/etcd:one"}, Bundle: "images-000000000000.tar",
-	})
+	}
 }
 
 const typeDroplet = "digitalocean:index/droplet:Droplet"
@@ -85,4 +88,41 @@ func TestDigitalOcean(t *testing.T) {
 	s.plans("the same network", moved)
 
 	s.destroys(moved)
+}
+
+// Who names one node has only that one replaced, although all are made from something else by now.
+func TestDigitalOceanKeepsWhatIsNotNamed(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, "digitalocean", nil, digitalOcean)
+	v := shipped(t, "digitalocean")
+	if _, _, err := s.run(up, v); err != nil {
+		t.Fatal(err)
+	}
+	replacing := func(names ...string) {
+		s.cloud = func(_ *testing.T, spec *stacks.Spec) components.Cloud {
+			o := digitalOceanOptions(spec)
+			o.Keep = func(node string) bool { return !slices.Contains(names, node) }
+			return digitalocean.New(o)
+		}
+	}
+	newer := v.edit(t, "44.20260802.3.1", "44.20260902.3.1", "s-1vcpu-2gb", "s-2vcpu-2gb").withEtcd("localhost/devctl/etcd:two")
+	others := []string{
+		"replace CustomImage coreos: url", "replace SpacesBucketObject main-config: content key",
+		"update DropletAutoscale worker: dropletTemplate.image dropletTemplate.size",
+	}
+	moved := []string{"update ProjectResources main: resources[]", "update SpacesBucketObject mains: content"}
+
+	before := s.ids("Droplet")
+	replacing("main-2")
+	s.does("up of main-2 only", up, newer, slices.Concat(others, moved, []string{"replace Droplet main-2: image size userData"})...)
+	for name, id := range s.ids("Droplet") {
+		if (id == before[name]) != (name != "main-2") {
+			t.Errorf("droplet %s was %s, is %s", name, before[name], id)
+		}
+	}
+	replacing("main-3")
+	s.does("up of main-3 only", up, newer, slices.Concat(moved, []string{"replace Droplet main-3: image size userData"})...)
+	s.cloud = digitalOcean
+	s.plans("what is left", newer, slices.Concat(moved, []string{"replace Droplet main-1: image size userData", "update ProjectResources data: resources[]"},
+		each("replace Droplet %: image", "data-1", "data-2", "data-3", "data-4", "data-5", "data-6"))...)
 }
