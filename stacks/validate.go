@@ -131,15 +131,6 @@ func (l *loader) invalid(path string, value any, format string, args ...any) {
 	l.problems = append(l.problems, l.spec.source.problem(path, fmt.Sprint(value), message))
 }
 
-// Supported is a *SpecError when this version of devctl cannot bring up a spec that is valid otherwise.
-func (s *Spec) Supported() error {
-	if s.Provider == ProviderLocal {
-		return nil
-	}
-	return newSpecError([]Problem{s.source.problem("devctl:provider", s.Provider,
-		fmt.Sprintf("is %q, must be local: this version of devctl has no clouds yet", s.Provider))})
-}
-
 // checkCIDR says what is wrong with an IPv4 range.
 func checkCIDR(value string) string {
 	prefix, err := netip.ParsePrefix(value)

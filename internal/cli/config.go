@@ -71,9 +71,6 @@ func checkFile(d *deps, file string) error {
 		return err
 	}
 	spec, err := stacks.Parse(name, data, stackOf(file, d.global.stack))
-	if err == nil {
-		err = spec.Supported()
-	}
 	if err != nil {
 		return err
 	}

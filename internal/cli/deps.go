@@ -82,18 +82,6 @@ func (d *deps) spec() (*stacks.Spec, error) {
 
 // project loads the spec of the stack that was asked for, with the project it is in.
 func (d *deps) project() (*stacks.Project, *stacks.Spec, error) {
-	project, spec, err := d.load()
-	if err == nil {
-		err = spec.Supported()
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	return project, spec, nil
-}
-
-// load is project for commands that work with any spec.
-func (d *deps) load() (*stacks.Project, *stacks.Spec, error) {
 	project, err := stacks.FindProject(d.global.dir)
 	if err != nil {
 		return nil, nil, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -291,12 +292,17 @@ func TestDestroyWithoutDocker(t *testing.T) {
 	}
 }
 
-func TestProviderThatIsNotThereYet(t *testing.T) {
+// TestCommandsForLocalNodes: there is no looking into machines of a cloud as if they were containers.
+func TestCommandsForLocalNodes(t *testing.T) {
 	t.Parallel()
-	for _, command := range []string{"up --yes", "preview", "refresh --yes", "deploy", "status", "config check", "render units"} {
+	aws, err := os.ReadFile("../../stacks/Pulumi.aws.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range []string{"exec main-1 -- true", "ssh main-1", "logs main-1", "logs etcd"} {
 		w := newWorld(t)
-		w.write("stacks/Pulumi.local.yaml", strings.Replace(localSpec, "provider: local", "provider: aws", 1))
-		w.run(strings.Fields(command)...).want(t, 2, `DIR/stacks/Pulumi.local.yaml:2:20: devctl:provider: is "aws", must be local: this version of devctl has no clouds yet`)
+		w.write("stacks/Pulumi.local.yaml", string(aws))
+		w.run(strings.Fields(command)...).want(t, 1, `error: the nodes of stack "local" are machines on AWS: this command is for local stacks`, "next: ssh core@ADDRESS")
 		if w.touched() {
 			t.Errorf("%s touched something", command)
 		}

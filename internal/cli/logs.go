@@ -55,6 +55,9 @@ nodes themselves, so they can be read when no controller answers.`,
 
 func runLogs(ctx context.Context, d *deps, opts logsOptions, args []string) error {
 	spec, err := d.spec()
+	if err == nil {
+		err = onThisMachine(spec)
+	}
 	if err != nil {
 		return err
 	}

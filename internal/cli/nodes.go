@@ -62,6 +62,9 @@ func runOnNode(ctx context.Context, d *deps, node string, argv []string) error {
 	if err != nil {
 		return err
 	}
+	if err := onThisMachine(spec); err != nil {
+		return err
+	}
 	if err := knownNode(spec, node); err != nil {
 		return withNext(&usageError{err: err}, d.command("status")+" shows the nodes")
 	}
@@ -85,6 +88,15 @@ func runOnNode(ctx context.Context, d *deps, node string, argv []string) error {
 		return &exitError{code: code}
 	}
 	return nil
+}
+
+// onThisMachine refuses to look into nodes that are no containers: devctl starts nothing on machines of a cloud.
+func onThisMachine(spec *stacks.Spec) error {
+	if spec.Provider == stacks.ProviderLocal {
+		return nil
+	}
+	return withNext(fmt.Errorf("the nodes of stack %q are machines on %s: this command is for local stacks", spec.Stack, providerNames[spec.Provider]),
+		"ssh core@ADDRESS, to a main node's address in `devctl outputs`, and from there to the other nodes")
 }
 
 // knownNode refuses a name that no node of the stack has.

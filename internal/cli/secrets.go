@@ -66,7 +66,7 @@ set. One that is missing has to be there before "devctl up".`,
 }
 
 func runSecretsList(ctx context.Context, d *deps, format output.Format) error {
-	_, spec, err := d.load()
+	_, spec, err := d.project()
 	if err != nil {
 		return err
 	}
@@ -199,7 +199,7 @@ Imported passwords come in place of generated ones at the next "devctl up".`,
 
 func runSecretsImport(cmd *cobra.Command, d *deps, file string, format output.Format) error {
 	ctx := cmd.Context()
-	_, spec, err := d.load()
+	_, spec, err := d.project()
 	if err != nil {
 		return err
 	}
@@ -262,7 +262,7 @@ would be in the shell's history and in the list of processes.`,
 }
 
 func runSecretsSet(cmd *cobra.Command, d *deps, key string, format output.Format) error {
-	_, spec, err := d.load()
+	_, spec, err := d.project()
 	if err != nil {
 		return err
 	}
@@ -311,7 +311,7 @@ until another one is set.`,
 
 func runSecretsRemove(cmd *cobra.Command, d *deps, key string, format output.Format) error {
 	ctx := cmd.Context()
-	_, spec, err := d.load()
+	_, spec, err := d.project()
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"devctl/images"
 	"devctl/internal/api"
+	"devctl/internal/bundle"
 	"devctl/internal/engine"
 	"devctl/internal/localcloud"
 	"devctl/internal/pki"
@@ -155,14 +157,27 @@ func (d *deps) openStack(ctx context.Context, stack string, spec *stacks.Spec) (
 		}
 	}()
 	o := engine.Options{
-		Stack: stack, Refresh: spec != nil, Kill: d.hard.Done(),
+		Stack: stack, Refresh: spec != nil, Kill: d.hard.Done(), Download: true,
 		PassphraseCreated: d.tellPassphrase,
 	}
-	work := provider.Options{Cloud: cloud}
+	home, err := dataDir(d.getenv)
+	if err != nil {
+		return nil, err
+	}
+	var opened *engine.Stack
+	bundles := &bundle.Store{
+		Dir:        filepath.Join(home, "bundles"),
+		SpacesKeys: func(ctx context.Context) (string, string, error) { return d.spacesKeys(ctx, opened) },
+	}
+	work := provider.Options{Cloud: cloud, Bundles: bundles}
 	made := make(chan *stacks.Outputs, 1)
 	if spec != nil {
 		if work.Images, err = d.images(); err != nil {
 			return nil, err
+		}
+		bundles.Name = work.Images.Bundle()
+		bundles.Save = func(ctx context.Context, w io.Writer, log func(string)) error {
+			return cloud.SaveServices(ctx, work.Images, w, log)
 		}
 		o.Program = stacks.Program(spec, d.cloudOf(spec, work.Images), work.Images.Etcd(), func(out *stacks.Outputs) {
 			select {
@@ -177,8 +192,7 @@ func (d *deps) openStack(ctx context.Context, stack string, spec *stacks.Spec) (
 	}
 	served = done
 	o.Providers = map[string]int{provider.Name: port}
-	opened, err := d.engine(ctx, o)
-	if err != nil {
+	if opened, err = d.engine(ctx, o); err != nil {
 		return nil, err
 	}
 	if spec != nil && opened.Exists() {

@@ -36,6 +36,26 @@ func (s *Stack) SetSecret(ctx context.Context, key, value string, now time.Time)
 	return s.noteSecret(key, func(times map[string]time.Time) { times[key] = now.UTC().Truncate(time.Second) })
 }
 
+// Secret returns a value that SetSecret kept, "" when there is none.
+func (s *Stack) Secret(ctx context.Context, key string) (string, error) {
+	set, err := s.Secrets()
+	if err != nil {
+		return "", err
+	}
+	if _, found := set[key]; !found {
+		return "", nil
+	}
+	w, err := s.existing(ctx)
+	if err != nil {
+		return "", err
+	}
+	value, err := s.pulumi(ctx, w, nil, "config", "get", "--stack", s.options.Stack, "--", key)
+	if err != nil {
+		return "", fmt.Errorf("read secret %s: %w", key, err)
+	}
+	return strings.TrimSuffix(string(value), "\n"), nil
+}
+
 // RemoveSecret forgets a value that SetSecret kept.
 func (s *Stack) RemoveSecret(ctx context.Context, key string) error {
 	w, err := s.existing(ctx)

@@ -87,6 +87,11 @@ func TestSecrets(t *testing.T) {
 		t.Fatal(err)
 	}
 	want(t, "secrets", keys, map[string]time.Time{"devctl-secrets:redis-app": now, "digitalocean:token": now})
+	for key, value := range map[string]string{"digitalocean:token": password + "-token", "digitalocean:spacesAccessId": ""} {
+		if got, err := s.Secret(t.Context(), key); err != nil || got != value {
+			t.Errorf("secret %s: %q, %v", key, got, err)
+		}
+	}
 	file := filepath.Join(b.options.Home, "stacks", "test", "alpha", "Pulumi.alpha.yaml")
 	for _, name := range []string{file, filepath.Join(filepath.Dir(file), "secrets.json")} {
 		if info, err := os.Stat(name); err != nil || info.Mode().Perm() != 0o600 {
