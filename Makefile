@@ -14,7 +14,7 @@ staticcheck_pkg := honnef.co/go/tools/cmd/staticcheck
 export CGO_ENABLED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help build devctl tools up test lint bench docs clean
+.PHONY: help build devctl plugin tools up test lint bench docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ build: devctl tools ## Build devctl, devctld and the pinned tools into bin/
 devctl:
 	@go build -trimpath -buildvcs=false -ldflags '-s -w' -o $(BIN)/ ./cmd/devctl
 	@go build -trimpath -buildvcs=false -ldflags '-s -w' -tags grpcnotrace -o $(BIN)/ ./cmd/devctld
+
+plugin: ## Build devctl's provider for those who run Pulumi themselves
+	@go build -trimpath -buildvcs=false -ldflags '-s -w' -o $(BIN)/ ./cmd/pulumi-resource-devctl
 
 tools: $(TOOLS:%=$(BIN)/%)
 

@@ -2,41 +2,18 @@ package cli
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
-	"path/filepath"
 
 	"devctl/components"
-	"devctl/components/aws"
-	"devctl/components/digitalocean"
-	"devctl/components/local"
 	"devctl/images"
+	"devctl/internal/clouds"
 	"devctl/internal/engine"
 	"devctl/stacks"
 )
 
-// cloudOf is the cloud that a spec wants. It asks nobody and touches nothing.
+// cloudOf is the cloud that a spec wants.
 func (d *deps) cloudOf(spec *stacks.Spec, set *images.Set) components.Cloud {
-	sum := sha256.Sum256(set.Daemon.Data)
-	path, hash := filepath.Join(binDir(d.getenv), set.Daemon.Name), hex.EncodeToString(sum[:])
-	switch spec.Provider {
-	case stacks.ProviderAWS:
-		return aws.New(aws.Options{
-			Region: spec.AWS.Region, Bucket: spec.AWS.Bucket, Release: spec.AWS.CoreOS.Release, HostedZone: spec.AWS.HostedZone,
-			RootGiB: int(spec.AWS.Volumes.Root / stacks.GiB), DataGiB: int(spec.AWS.Volumes.Data / stacks.GiB),
-			Daemon: aws.Daemon{Path: path, SHA256: hash}, Images: set.Refs(), Bundle: set.Bundle(),
-		})
-	case stacks.ProviderDigitalOcean:
-		do := spec.DigitalOcean
-		return digitalocean.New(digitalocean.Options{
-			Region: do.Region, CIDR: spec.Network.CIDR, Bucket: do.Bucket, Project: do.Project, SSHKeys: spec.SSHKeys,
-			ImageURL: do.CoreOS.URL, ImageID: do.CoreOS.ImageID,
-			Daemon: digitalocean.Daemon{Path: path, SHA256: hash}, Images: set.Refs(), Bundle: set.Bundle(),
-		})
-	default:
-		return local.New(set)
-	}
+	return clouds.Of(spec, set, binDir(d.getenv))
 }
 
 // spacesKeys is the access key to Spaces: the environment's, or else the one that was imported for the stack.

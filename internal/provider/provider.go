@@ -62,6 +62,15 @@ func Serve(ctx context.Context, o Options) (port int, done <-chan struct{}, err 
 	return plugin.Serve(ctx, Name, schemaVersion, provider)
 }
 
+// Main is the provider as a plugin that Pulumi starts: it writes its port to stdout and serves until Pulumi is done with it.
+func Main(ctx context.Context, o Options) error {
+	provider, err := New(o)
+	if err != nil {
+		return err
+	}
+	return p.RunProvider(ctx, Name, schemaVersion, provider)
+}
+
 // reporter is how the work of a resource tells its progress.
 func reporter(ctx context.Context) func(string) {
 	logger := p.GetLogger(ctx)

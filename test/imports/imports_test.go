@@ -58,7 +58,7 @@ var only = []struct {
 	{"golang.org/x/term", []string{"internal/cli/...", "cmd/..."}, "nothing below the command line knows terminals"},
 	{"github.com/pulumi/pulumi/sdk/v3/go/auto/...", []string{"internal/engine"}, "one wrapper of the Automation API"},
 	{"github.com/pulumi/pulumi-go-provider/...", []string{"internal/provider", "internal/plugin", "internal/standin"}, "providers are ours, or stand in for others"},
-	{"github.com/pulumi/...", []string{"internal/engine", "internal/provider", "internal/plugin", "internal/standin", "stacks", "components/..."}, "provisioning is Pulumi's, the rest must work without it"},
+	{"github.com/pulumi/...", []string{"internal/engine", "internal/provider", "internal/plugin", "internal/standin", "stacks", "components/...", "cmd/stack"}, "provisioning is Pulumi's, the rest must work without it"},
 	{"github.com/docker/...", []string{"internal/localcloud/..."}, "one place knows Docker"},
 	{"go.etcd.io/...", []string{"internal/discovery/...", "internal/agent", "internal/controller", "internal/etcdmember"}, "the rest goes through discovery or the controller's API"},
 	{"github.com/coreos/butane/...", []string{"ignition"}, "one place knows Butane"},

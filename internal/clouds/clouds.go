@@ -1,0 +1,40 @@
+// Package clouds chooses the cloud that a spec names, and hands it what it wants to know of the spec. It alone knows all of
+// them.
+package clouds
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"path/filepath"
+
+	"devctl/components"
+	"devctl/components/aws"
+	"devctl/components/digitalocean"
+	"devctl/components/local"
+	"devctl/images"
+	"devctl/stacks"
+)
+
+// Of is the cloud that a spec wants, for machines that run what is in set. It asks nobody and touches nothing. bin is the folder
+// with the daemon, from where it goes to the stack's bucket.
+func Of(spec *stacks.Spec, set *images.Set, bin string) components.Cloud {
+	sum := sha256.Sum256(set.Daemon.Data)
+	path, hash := filepath.Join(bin, set.Daemon.Name), hex.EncodeToString(sum[:])
+	switch spec.Provider {
+	case stacks.ProviderAWS:
+		return aws.New(aws.Options{
+			Region: spec.AWS.Region, Bucket: spec.AWS.Bucket, Release: spec.AWS.CoreOS.Release, HostedZone: spec.AWS.HostedZone,
+			RootGiB: int(spec.AWS.Volumes.Root / stacks.GiB), DataGiB: int(spec.AWS.Volumes.Data / stacks.GiB),
+			Daemon: aws.Daemon{Path: path, SHA256: hash}, Images: set.Refs(), Bundle: set.Bundle(),
+		})
+	case stacks.ProviderDigitalOcean:
+		do := spec.DigitalOcean
+		return digitalocean.New(digitalocean.Options{
+			Region: do.Region, CIDR: spec.Network.CIDR, Bucket: do.Bucket, Project: do.Project, SSHKeys: spec.SSHKeys,
+			ImageURL: do.CoreOS.URL, ImageID: do.CoreOS.ImageID,
+			Daemon: digitalocean.Daemon{Path: path, SHA256: hash}, Images: set.Refs(), Bundle: set.Bundle(),
+		})
+	default:
+		return local.New(set)
+	}
+}
