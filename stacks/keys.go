@@ -204,14 +204,14 @@ func cloudKeys() []key {
 			field:   func(s *Spec) any { return &s.AWS.Bucket }},
 		{path: "devctl:aws.volumes", doc: "The machines' disks: gp3, encrypted.", provider: ProviderAWS,
 			want: "a mapping with the keys root and data"},
-		{path: "devctl:aws.volumes.root", example: "16GiB", provider: ProviderAWS, min: int(10 * GiB), wholeGiB: true,
-			doc:   "Disk of every machine. Default: 16GiB. At least 10GiB: Fedora CoreOS wants 8GiB for itself.",
-			want:  "a size of 10GiB or more in GiB, for example 16GiB",
+		{path: "devctl:aws.volumes.root", example: "16GiB", provider: ProviderAWS, min: int(minVolume), wholeGiB: true,
+			doc:   "Disk of main nodes and workers. Default: 16GiB. At least 10GiB: Fedora CoreOS wants 8GiB for itself.",
+			want:  wantVolume,
 			field: func(s *Spec) any { return &s.AWS.Volumes.Root }},
-		{path: "devctl:aws.volumes.data", example: "16GiB", provider: ProviderAWS, min: int(4 * GiB), wholeGiB: true,
-			doc: "Second disk of every data node, for what Redis keeps. Default: 16GiB. It lives as long as its machine: " +
-				"a new one gets its data from the other members of its shards.",
-			want:  "a size of 4GiB or more in GiB, for example 16GiB",
+		{path: "devctl:aws.volumes.data", example: "32GiB", provider: ProviderAWS, min: int(minVolume), wholeGiB: true,
+			doc: "Disk of data nodes. Default: 16GiB. Redis keeps its data there, and needs three times as much as in memory when it " +
+				"writes them anew. It lives as long as its machine: a new one gets its data from the other members of its shards.",
+			want:  wantVolume,
 			field: func(s *Spec) any { return &s.AWS.Volumes.Data }},
 		{path: "devctl:aws.hostedZone", example: "Z0123456789ABCDEFGHIJ", provider: ProviderAWS,
 			doc:     "ID of the Route 53 zone in which devctl:domain becomes the name of the endpoint. Default: it gets none.",
@@ -253,6 +253,8 @@ func cloudKeys() []key {
 }
 
 const (
+	minVolume     = 10 * GiB
+	wantVolume    = "a size of 10GiB or more in GiB, for example 16GiB"
 	patternBucket = `^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$`
 	wantBucket    = "the name of a bucket: 3 to 63 lower-case letters, digits and hyphens"
 	docBucket     = "Default: devctl-, the stack's name, and the domain with hyphens for dots. Another name replaces every machine."

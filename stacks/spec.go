@@ -61,8 +61,8 @@ type AWSCoreOS struct {
 
 // AWSVolumes sizes the machines' disks, in whole GiB.
 type AWSVolumes struct {
-	Root Size `json:"root"` // of every machine
-	Data Size `json:"data"` // of data nodes, for Redis
+	Root Size `json:"root"` // of main nodes and workers
+	Data Size `json:"data"` // of data nodes
 }
 
 // DigitalOcean is what a stack needs to know of its provider there.

@@ -28,8 +28,8 @@ type Options struct {
 	Bucket     string
 	Release    string // of Fedora CoreOS
 	HostedZone string // ID; empty: the endpoint gets no name
-	RootGiB    int    // disk of every machine
-	DataGiB    int    // second disk of data nodes
+	RootGiB    int    // disk of main nodes and workers
+	DataGiB    int    // disk of data nodes
 
 	Daemon Daemon
 	Images []string // what the images in Bundle are called

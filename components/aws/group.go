@@ -203,9 +203,9 @@ func (c *Cloud) template(ctx *pulumi.Context, g *group, id api.Identity, owned c
 	if err != nil {
 		return autoscaling.GroupLaunchTemplateArgs{}, err
 	}
-	disks := ec2.LaunchTemplateBlockDeviceMappingArray{disk(rootDevice, c.options.RootGiB)}
+	size := c.options.RootGiB
 	if g.Role == api.RoleData {
-		disks = append(disks, disk(dataDevice, c.options.DataGiB))
+		size = c.options.DataGiB
 	}
 	made := ec2.LaunchTemplateTagSpecificationArray{}
 	for _, kind := range []string{"instance", "network-interface", "volume"} {
@@ -221,7 +221,7 @@ func (c *Cloud) template(ctx *pulumi.Context, g *group, id api.Identity, owned c
 		InstanceType:         pulumi.String(g.MachineType),
 		IamInstanceProfile:   ec2.LaunchTemplateIamInstanceProfileArgs{Arn: g.profile},
 		UserData:             pulumi.String(base64.StdEncoding.EncodeToString(data)),
-		BlockDeviceMappings:  disks,
+		BlockDeviceMappings:  ec2.LaunchTemplateBlockDeviceMappingArray{disk(size)},
 		NetworkInterfaces:    ec2.LaunchTemplateNetworkInterfaceArray{nic},
 		// One hop: what runs in a container with a network of its own cannot ask for the machine's credentials.
 		MetadataOptions: ec2.LaunchTemplateMetadataOptionsArgs{
@@ -266,16 +266,15 @@ func (c *Cloud) userData(ctx *pulumi.Context, g *group, id api.Identity, name st
 	return data.Data, nil
 }
 
-// Devices as launch templates call them. On the machine both are NVMe disks with names that nobody can tell beforehand.
-const (
-	rootDevice = "/dev/xvda"
-	dataDevice = "/dev/xvdb"
-)
+// rootDevice is what Fedora CoreOS's image calls its disk.
+const rootDevice = "/dev/xvda"
 
-// disk is a disk that lives as long as its machine.
-func disk(device string, gib int) ec2.LaunchTemplateBlockDeviceMappingArgs {
+// disk is a machine's one disk, which lives as long as the machine. Redis has none of its own: one that outlives the machine
+// would hold older data than the other members of the shard, from which a new machine gets them, and one that does not
+// would have to be found among disks whose names nobody can tell beforehand.
+func disk(gib int) ec2.LaunchTemplateBlockDeviceMappingArgs {
 	return ec2.LaunchTemplateBlockDeviceMappingArgs{
-		DeviceName: pulumi.String(device),
+		DeviceName: pulumi.String(rootDevice),
 		Ebs: ec2.LaunchTemplateBlockDeviceMappingEbsArgs{
 			VolumeType:          pulumi.String("gp3"),
 			VolumeSize:          pulumi.Int(gib),
