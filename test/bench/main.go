@@ -26,7 +26,11 @@ const (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx); err != nil {
+	work := run
+	if len(os.Args) == 4 && os.Args[1] == bareEngine {
+		work = func(ctx context.Context) error { return runBareEngine(ctx, os.Args[2], os.Args[3]) }
+	}
+	if err := work(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -40,6 +44,10 @@ func run(ctx context.Context) (err error) {
 	b := bench{ctx: ctx, dir: dir}
 	defer func() { err = errors.Join(err, b.clean()) }()
 	if err := b.prepare(); err != nil {
+		return err
+	}
+
+	if err := b.previews(); err != nil {
 		return err
 	}
 
