@@ -173,17 +173,25 @@ func (r renderer) ignition() ([]rendered, error) {
 			files = append(files, rendered{string(role) + ".ign", indentJSON(public.Ignition)})
 			continue
 		}
-		etcd := ""
-		if role == api.RoleMain {
-			etcd = "new"
-		}
-		machine, err := ignition.Machine(public.Ignition, secrets.Ignition, r.opts.identities(r.spec)[0], etcd)
+		machine, err := r.machine(public, secrets, r.opts.identities(r.spec)[0])
 		if err != nil {
 			return nil, err
 		}
 		files = append(files, rendered{r.opts.node + ".ign", indentJSON(machine)})
 	}
 	return files, nil
+}
+
+// machine renders what one node is made from: on clouds with the place of its secrets left out, which only a run knows.
+func (r renderer) machine(public, secrets ignition.Rendered, node api.Identity) ([]byte, error) {
+	if scheme, _, fetched := strings.Cut(r.boot.Registry, "://"); fetched {
+		return ignition.CloudMachine(public.Ignition, ignition.Source{URL: scheme + "://secrets-of-" + string(node.Role)}, node)
+	}
+	etcd := ""
+	if node.Role == api.RoleMain {
+		etcd = ignition.EtcdNew
+	}
+	return ignition.Machine(public.Ignition, secrets.Ignition, node, etcd)
 }
 
 func (r renderer) butane() ([]rendered, error) {
@@ -205,7 +213,7 @@ func (r renderer) units() ([]rendered, error) {
 	var files []rendered
 	assigned := assignments(r.spec, r.set.Deployed())
 	for _, id := range r.opts.identities(r.spec) {
-		for _, unit := range units.Node(id.Role, units.NodeArgs{EtcdImage: r.set.Etcd()}) {
+		for _, unit := range units.Node(id.Role, units.NodeArgs{Platform: r.boot.Platform, EtcdImage: r.set.Etcd(), Images: r.boot.Images}) {
 			files = append(files, rendered{filepath.Join(id.Name, unit.Name), unit.Text})
 		}
 		for _, a := range assigned {
