@@ -28,7 +28,8 @@ const namespace = "devctl:"
 // Limits of the address plan in derive.go, of etcd and of Redis Cluster.
 const (
 	minMains, maxMains   = 3, 9
-	maxWorkers           = dataOffset - workerOffset - 1
+	maxWorkers           = 500
+	maxLocalWorkers      = dataOffset - workerOffset - 1
 	minData              = 3
 	minShards, maxShards = 3, 64
 	minPort, maxPort     = 1024, 65535
@@ -99,11 +100,11 @@ func commonKeys() []key {
 			want: "a mapping with the keys min, max and machineType"},
 		{path: "devctl:nodes.worker.min", example: 2, min: balancers, max: maxWorkers,
 			doc:   "Smallest number of workers, and the number to begin with. The first two hold the load balancers.",
-			want:  "a number from 2 to 79: two workers hold the load balancers",
+			want:  "a number from 2 to 500, to 79 on the local provider: two workers hold the load balancers",
 			field: func(s *Spec) any { return &s.Nodes.Worker.Min }},
 		{path: "devctl:nodes.worker.max", example: 2, min: balancers, max: maxWorkers,
 			doc:   "Largest number of workers. Default: min.",
-			want:  "a number from min to 79",
+			want:  "a number from min to 500, to 79 on the local provider",
 			field: func(s *Spec) any { return &s.Nodes.Worker.Max }},
 		machineType("worker", func(s *Spec) any { return &s.Nodes.Worker.MachineType }),
 		{path: "devctl:nodes.data", doc: "Data nodes: Redis.",

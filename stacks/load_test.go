@@ -95,9 +95,10 @@ func badSpecs() []badSpec {
 		{"even main count", local + "  devctl:nodes: {main: {count: 4}}\n", "3:32: devctl:nodes.main.count: is 4, " + oddCount, true},
 		{"one main", local + "  devctl:nodes: {main: {count: 1}}\n", "3:32: devctl:nodes.main.count: is 1, " + oddCount, true},
 		{"eleven mains", local + "  devctl:nodes: {main: {count: 11}}\n", "3:32: devctl:nodes.main.count: is 11, " + oddCount, true},
-		{"one worker", local + "  devctl:nodes: {worker: {min: 1}}\n", "3:32: devctl:nodes.worker.min: is 1, must be a number from 2 to 79: two workers hold the load balancers", true},
-		{"too many workers", local + "  devctl:nodes: {worker: {max: 80}}\n", "3:32: devctl:nodes.worker.max: is 80, must be a number from min to 79", true},
-		{"fewer workers than min", local + "  devctl:nodes: {worker: {min: 4, max: 3}}\n", "3:40: devctl:nodes.worker.max: is 3, must be a number from min, 4, to 79", false},
+		{"one worker", local + "  devctl:nodes: {worker: {min: 1}}\n", "3:32: devctl:nodes.worker.min: is 1, must be a number from 2 to 500, to 79 on the local provider: two workers hold the load balancers", true},
+		{"too many workers", local + "  devctl:nodes: {worker: {max: 80}}\n", "3:32: devctl:nodes.worker.max: is 80, must be at most 79 on the local provider, whose address plan has no more", false},
+		{"too many workers anywhere", awsSpec + "  devctl:nodes: {worker: {max: 501}}\n", "5:32: devctl:nodes.worker.max: is 501, must be a number from min to 500, to 79 on the local provider", true},
+		{"fewer workers than min", local + "  devctl:nodes: {worker: {min: 4, max: 3}}\n", "3:40: devctl:nodes.worker.max: is 3, must be a number from min, 4, to 500", false},
 		{"two data nodes", local + "  devctl:nodes: {data: {count: 2}}\n", "3:32: devctl:nodes.data.count: is 2, must be a number from 3: " + majority, true},
 		{"fewer data nodes than shards", local + "  devctl:nodes: {data: {count: 4}}\n  devctl:redis: {shards: 5}\n",
 			"3:32: devctl:nodes.data.count: is 4, must be at least 5, a node for the primary of each of the 5 shards: " + majority, false},
@@ -278,7 +279,7 @@ func TestParse(t *testing.T) {
   devctl:network: {cidr: 10.10.0.0/16, zones: [eu-central-1a, eu-central-1b]}
   devctl:nodes:
     main: {count: 9, machineType: t3.small}
-    worker: {min: 3, max: 79, machineType: t3.medium}
+    worker: {min: 3, max: 500, machineType: t3.medium}
     data: {count: 300, machineType: r6i.large}
   devctl:redis: {shards: 64, replicas: 1, maxmemory: 1536MiB}
   devctl:endpoint: {port: 1024, statsPort: 65535, clientCidrs: [203.0.113.0/24]}
@@ -295,7 +296,7 @@ func TestParse(t *testing.T) {
 			return Spec{
 				Stack: "local", Provider: "aws", Domain: "shop.example.org",
 				Network: Network{CIDR: "10.10.0.0/16", Zones: []string{"eu-central-1a", "eu-central-1b"}},
-				Nodes: Nodes{Main: MainNodes{Count: 9, MachineType: "t3.small"}, Worker: WorkerNodes{Min: 3, Max: 79, MachineType: "t3.medium"},
+				Nodes: Nodes{Main: MainNodes{Count: 9, MachineType: "t3.small"}, Worker: WorkerNodes{Min: 3, Max: 500, MachineType: "t3.medium"},
 					Data: DataNodes{Count: 300, MachineType: "r6i.large"}},
 				Redis:    Redis{Shards: 64, Replicas: 1, MaxMemory: 1536 << 20},
 				Endpoint: Endpoint{Port: 1024, StatsPort: 65535, ClientCIDRs: []string{"203.0.113.0/24"}},

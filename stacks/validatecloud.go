@@ -56,6 +56,9 @@ func (l *loader) validateLocal() {
 				"must be left out on the local provider, whose nodes are containers that share this machine")
 		}
 	}
+	if worker := l.spec.Nodes.Worker; worker.Max > maxLocalWorkers && l.sound("devctl:nodes.worker.max", "devctl:nodes.worker.min") {
+		l.invalid("devctl:nodes.worker.max", worker.Max, "must be at most %d on the local provider, whose address plan has no more", maxLocalWorkers)
+	}
 	if cidrs := l.spec.Endpoint.ClientCIDRs; len(cidrs) > 0 {
 		l.invalid("devctl:endpoint.clientCidrs", strings.Join(cidrs, ", "),
 			"must be left out on the local provider, whose endpoint only this machine reaches")
