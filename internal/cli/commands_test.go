@@ -240,7 +240,7 @@ func TestConfigCheck(t *testing.T) {
 	w.write("bad.yaml", bad)
 	w.run("config", "check", filepath.Join(w.dir, "bad.yaml")).want(t, 2, "DIR/bad.yaml:4:")
 	w.write("stacks/Pulumi.cloud.yaml", "config:\n  devctl:provider: aws\n")
-	w.run("config", "check", filepath.Join(w.dir, "stacks/Pulumi.cloud.yaml")).want(t, 2, "DIR/stacks/Pulumi.cloud.yaml:2:20: devctl:provider: ")
+	w.run("config", "check", filepath.Join(w.dir, "stacks/Pulumi.cloud.yaml")).want(t, 2, "DIR/stacks/Pulumi.cloud.yaml:1:1: devctl:aws: is missing")
 	w.run("-s", "gamma", "config", "check").want(t, 2, "gamma", "local")
 }
 
