@@ -2,16 +2,12 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"time"
 
 	"devctl/internal/engine"
 	"devctl/stacks"
 )
-
-// stateTimeout is how long a backend on a network may take to answer.
-const stateTimeout = time.Minute
 
 // stateStore is what the engine keeps of one stack: its state, and the secrets that were imported for it. Nothing here
 // changes a machine.
@@ -79,7 +75,7 @@ func (d *deps) listStacks(ctx context.Context) ([]engine.StackInfo, error) {
 		if err != nil {
 			return nil, err
 		}
-		infos, err := listBackend(ctx, o)
+		infos, err := engine.List(ctx, o)
 		if err != nil && backend == "" {
 			return nil, err
 		}
@@ -95,10 +91,4 @@ func (d *deps) listStacks(ctx context.Context) ([]engine.StackInfo, error) {
 		}
 	}
 	return all, nil
-}
-
-func listBackend(ctx context.Context, o engine.Options) ([]engine.StackInfo, error) {
-	limited, cancel := context.WithTimeoutCause(ctx, stateTimeout, errors.New("no answer within "+stateTimeout.String()))
-	defer cancel()
-	return engine.List(limited, o)
 }

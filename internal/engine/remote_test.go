@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net"
@@ -194,6 +195,24 @@ func TestNoAnswerIsNotNo(t *testing.T) {
 	b.options.Backend = "s3://states?region=eu-central-1&s3ForcePathStyle=true&disableSSL=true&endpoint=http://" + net.JoinHostPort(host, port)
 	if _, err := engine.Open(t.Context(), b.options); err == nil || !strings.HasPrefix(err.Error(), `ask s3://states for stack "alpha": `) {
 		t.Errorf("error: %v", err)
+	}
+}
+
+// TestBucketThatHangs: a question to a backend ends with its context.
+func TestBucketThatHangs(t *testing.T) {
+	done := make(chan struct{})
+	hanging := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-done }))
+	t.Cleanup(hanging.Close)
+	t.Cleanup(func() { close(done) })
+	t.Setenv("AWS_ACCESS_KEY_ID", "test")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "test")
+	b := newBench(t)
+	b.options.Backend = "s3://states?region=eu-central-1&s3ForcePathStyle=true&disableSSL=true&endpoint=" + hanging.URL
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	begun := time.Now()
+	if _, err := engine.Open(ctx, b.options); err == nil || !strings.HasPrefix(err.Error(), `ask s3://states for stack "alpha": no answer`) || time.Since(begun) > 20*time.Second {
+		t.Errorf("error after %v: %v", time.Since(begun), err)
 	}
 }
 

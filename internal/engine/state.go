@@ -28,7 +28,12 @@ func (s *Stack) Outputs(ctx context.Context) (map[string]Output, error) {
 		return nil, err
 	}
 	// The state has value and secrecy at once; `pulumi stack output` would have to be asked twice.
-	state, err := stack.Export(ctx)
+	limited, cancel := s.limit(ctx)
+	defer cancel()
+	state, err := stack.Export(limited)
+	if err != nil && limited.Err() != nil {
+		return nil, fmt.Errorf("read outputs of stack %q: no answer: %w", s.options.Stack, context.Cause(limited))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read outputs of stack %q: %w", s.options.Stack, plain(err))
 	}
@@ -166,7 +171,12 @@ func List(ctx context.Context, o Options) ([]StackInfo, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list stacks: %w", err)
 	}
-	found, err := w.ListStacks(ctx)
+	limited, cancel := s.limit(ctx)
+	defer cancel()
+	found, err := w.ListStacks(limited)
+	if err != nil && limited.Err() != nil {
+		return nil, fmt.Errorf("list stacks: no answer: %w", context.Cause(limited))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("list stacks: %w", plain(err))
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/auto"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
@@ -37,14 +38,30 @@ func (s *Stack) pulumi(ctx context.Context, w auto.Workspace, stdin io.Reader, a
 }
 
 func (s *Stack) pulumiIn(ctx context.Context, dir string, stdin io.Reader, args ...string) ([]byte, error) {
+	ctx, cancel := s.limit(ctx)
+	defer cancel()
 	stdout, stderr, _, err := s.command.Run(ctx, dir, stdin, nil, nil, []string{"PULUMI_HOME=" + s.home.pulumi()}, args...)
-	if err == nil {
+	switch {
+	case err == nil:
 		return []byte(stdout), nil
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("no answer: %w", context.Cause(ctx))
 	}
 	if held := heldLock(s.options.Stack, stderr); held != nil {
 		return nil, held
 	}
 	return nil, plain(fmt.Errorf("%w\nstderr: %s", err, stderr))
+}
+
+// backendTimeout is how long a backend on a network may take for anything but a run.
+const backendTimeout = time.Minute
+
+// limit bounds a question to the backend; a folder needs no bound.
+func (s *Stack) limit(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, isRemote := s.backend.(*remote); !isRemote {
+		return ctx, func() {}
+	}
+	return context.WithTimeoutCause(ctx, backendTimeout, fmt.Errorf("none within %v", backendTimeout))
 }
 
 // ForeignStateError is a state that belongs to another stack.
