@@ -26,6 +26,7 @@ type offlineStack struct {
 	*engine.Stack
 	served *standin.Served
 	input  planview.Input // what is known about the preview before it runs
+	home   string         // the data folder that it works in
 	close  func()
 }
 
@@ -38,9 +39,11 @@ func (d *deps) openOffline(ctx context.Context, spec, base *stacks.Spec, against
 		return nil, err
 	}
 	s := &offlineStack{input: inputOf(spec)}
-	missing, err := noState(ctx, o)
-	if err != nil {
-		return nil, err
+	missing := fmt.Sprintf("there is no stack %s in %s", spec.Stack, against)
+	if against == "" {
+		if missing, err = noState(ctx, o); err != nil {
+			return nil, err
+		}
 	}
 	cleanup := func() error { return nil }
 	if base != nil || missing != "" {
@@ -50,6 +53,7 @@ func (d *deps) openOffline(ctx context.Context, spec, base *stacks.Spec, against
 		o.Backend, o.SecretsProvider = "", ""
 		cleanup = func() error { return os.RemoveAll(o.Home) }
 	}
+	s.home = o.Home
 	serving, stop := context.WithCancel(d.hard)
 	s.close = func() {
 		stop()
@@ -85,7 +89,7 @@ func (d *deps) openOffline(ctx context.Context, spec, base *stacks.Spec, against
 	if err != nil {
 		return nil, err
 	}
-	port, _, err := provider.Serve(serving, provider.Options{Cloud: provider.Paper{}, Images: set})
+	port, _, err := provider.Serve(serving, provider.Options{Cloud: provider.Paper{}, Images: set, Bundles: provider.Paper{}})
 	if err != nil {
 		return nil, err
 	}
@@ -184,7 +188,7 @@ func inputOf(spec *stacks.Spec) planview.Input {
 	return planview.Input{Stack: spec.Stack, Provider: spec.Provider, Replicas: spec.Redis.Replicas}
 }
 
-// baseSpec is the spec of the stack in another folder; nil when none is given.
+// baseSpec is the spec of the stack in another folder; nil when none is given, or when the stack is not there yet.
 func baseSpec(dir, stack string) (*stacks.Spec, error) {
 	if dir == "" {
 		return nil, nil
@@ -194,8 +198,9 @@ func baseSpec(dir, stack string) (*stacks.Spec, error) {
 		return nil, err
 	}
 	spec, err := project.Load(stack)
-	if err == nil {
-		err = spec.Supported()
+	var missing *stacks.NotFoundError
+	if errors.As(err, &missing) {
+		return nil, nil
 	}
 	return spec, err
 }

@@ -149,20 +149,32 @@ func (b *builder) group(name string, changes []Change) (Group, bool) {
 	g.Notice, g.Why = b.notice(api.Role(name), g.Machines)
 	changed := g.Resources[engine.OpCreate] + g.Resources[engine.OpUpdate] + g.Resources[engine.OpReplace] + g.Resources[engine.OpDelete]
 	switch {
-	case name == groupNetwork && g.Resources[engine.OpReplace] > 0 && !b.opens[name]:
+	case name == groupNetwork && slices.ContainsFunc(changes, replacedNetwork):
 		g.Notice, g.Why = NoticeOutage, "what is in the network goes with it, and is made anew"
 	case name == groupNetwork && b.opens[name] && changed > g.Resources[engine.OpCreate]:
 		g.Notice, g.Why = NoticeAccess, "who may reach what changes"
+	case name == groupSecrets && changed > g.Resources[engine.OpCreate] && slices.ContainsFunc(changes, clientPassword):
+		g.Notice, g.Why = NoticeAccess, "clients log in with their new password once it is deployed, and with the old one no longer"
 	case name == groupEndpoint && g.Resources[engine.OpReplace]+g.Resources[engine.OpDelete] > 0:
 		g.Notice, g.Why = NoticeOutage, "clients need the endpoint's new address"
 	}
 	return g, found
 }
 
+// replacedNetwork tells whether the change takes away what machines are in.
+func replacedNetwork(c Change) bool {
+	return c.Op == engine.OpReplace && slices.Contains([]string{"Network", "Vpc", "Subnet"}, kind(c.Type))
+}
+
+// clientPassword tells whether the change is one of the password that clients log in with.
+func clientPassword(c Change) bool {
+	return kind(c.Type) == "Password" && c.Name == api.SecretRedisApp && c.Op != engine.OpCreate
+}
+
 // readable is a value as people read it: JSON as YAML; base64 decoded, or in a word when it holds no text.
 func readable(value string) string {
 	const longWord = 120
-	if len(value) < longWord || strings.ContainsAny(value, " \n{") {
+	if len(value) < longWord || strings.ContainsAny(value, " \n{[") {
 		return text(value)
 	}
 	data, err := base64.StdEncoding.DecodeString(value)

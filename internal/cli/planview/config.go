@@ -1,6 +1,8 @@
 package planview
 
 import (
+	"cmp"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -30,61 +32,92 @@ type Part struct {
 func newConfig(nodes []string, changes []diff.Change, machine bool) Config {
 	c := Config{Nodes: nodes, Parts: []Part{}}
 	for _, change := range changes {
-		p := Part{Change: change, Diff: unified(change.Before, change.After)}
-		if machine && change.Name == api.NodeEnvFile && onlyHash(p) {
-			continue
+		if machine && change.Name == api.NodeEnvFile {
+			change.Before, change.After = withoutHash(change.Before), withoutHash(change.After)
+			if change.Before == change.After && len(change.Attributes) == 0 {
+				continue
+			}
 		}
-		c.Parts = append(c.Parts, p)
+		c.Parts = append(c.Parts, Part{Change: change, Diff: unified(change.Before, change.After)})
 	}
 	return c
 }
 
-// onlyHash tells whether nothing differs but the configuration's own hash.
-func onlyHash(p Part) bool {
-	return len(p.Attributes) == 0 && !slices.ContainsFunc(p.Diff, func(line string) bool {
-		return line[0] != ' ' && line[0] != '@' && !strings.HasPrefix(line[1:], "DEVCTL_CONFIG=")
-	})
+// withoutHash is a node's environment file without the hash of all the rest.
+func withoutHash(env string) string {
+	return hashLine.ReplaceAllString(env, "")
 }
 
+var hashLine = regexp.MustCompile(`(?m)^DEVCTL_CONFIG=.*\n`)
+
 // signature is the same for differences that are the same, whatever is around them.
-func (c Config) signature() string {
+func (p Part) signature() string {
 	var b strings.Builder
-	for _, p := range c.Parts {
-		b.WriteString("\x00" + string(p.Op) + string(p.Kind) + p.Name)
-		for _, a := range p.Attributes {
-			b.WriteString("\x01" + a.Name + "\x01" + a.Old + "\x01" + a.New)
-		}
-		for _, line := range p.Diff {
-			if line[0] == '+' || line[0] == '-' {
-				b.WriteString("\x02" + line)
-			}
+	b.WriteString("\x00" + string(p.Op) + string(p.Kind) + p.Name)
+	for _, a := range p.Attributes {
+		b.WriteString("\x01" + a.Name + "\x01" + a.Old + "\x01" + a.New)
+	}
+	for _, line := range p.Diff {
+		if line[0] == '+' || line[0] == '-' {
+			b.WriteString("\x02" + line)
 		}
 	}
 	return b.String()
 }
 
-// once puts together those that are the same.
-func once(all []Config) []Config {
-	var out []Config
-	at := map[string]int{}
-	for _, c := range all {
-		if len(c.Parts) == 0 && !c.Unknown {
-			continue
-		}
-		key := c.signature()
-		i, seen := at[key]
-		if !seen {
-			at[key] = len(out)
-			out = append(out, c)
-			continue
-		}
-		out[i].Nodes = append(slices.Clone(out[i].Nodes), c.Nodes...)
+func (c Config) signature() string {
+	var b strings.Builder
+	for _, p := range c.Parts {
+		b.WriteString(p.signature())
 	}
-	for i := range out {
-		slices.SortFunc(out[i].Nodes, byNumber)
-		out[i].Nodes = slices.Compact(out[i].Nodes)
+	return b.String()
+}
+
+// once shows every difference once, with all nodes that have it: those of most nodes first.
+func once(configs []Config) []Config {
+	var unknown []string
+	having := map[string][]string{} // nodes by the part's signature
+	parts := map[string]Part{}
+	var order []string
+	for _, c := range configs {
+		if c.Unknown {
+			unknown = append(unknown, c.Nodes...)
+		}
+		for _, p := range c.Parts {
+			key := p.signature()
+			if having[key] == nil {
+				order = append(order, key)
+				parts[key] = p
+			}
+			having[key] = append(having[key], c.Nodes...)
+		}
+	}
+	var out []Config
+	at := map[string]int{} // by the nodes
+	for _, key := range order {
+		nodes := sorted(having[key])
+		i, seen := at[strings.Join(nodes, " ")]
+		if !seen {
+			i = len(out)
+			at[strings.Join(nodes, " ")] = i
+			out = append(out, Config{Nodes: nodes})
+		}
+		out[i].Parts = append(out[i].Parts, parts[key])
+	}
+	slices.SortStableFunc(out, func(a, b Config) int {
+		return cmp.Or(cmp.Compare(len(b.Nodes), len(a.Nodes)), byNumber(a.Nodes[0], b.Nodes[0]))
+	})
+	if len(unknown) > 0 {
+		out = append(out, Config{Nodes: sorted(unknown), Parts: []Part{}, Unknown: true})
 	}
 	return out
+}
+
+// sorted are names as people count, each once.
+func sorted(names []string) []string {
+	names = slices.Clone(names)
+	slices.SortFunc(names, byNumber)
+	return slices.Compact(names)
 }
 
 // relate notes which configurations change as one of an earlier group does.

@@ -31,6 +31,8 @@ type Machines struct {
 	Order string   `json:"order"`
 	By    string   `json:"by"`            // who does it: devctl, or a service of the cloud
 	Why   []string `json:"why,omitempty"` // what changed
+
+	grows bool // a group that is given another size
 }
 
 // Orders of doing something to machines.
@@ -77,6 +79,10 @@ func (b *builder) machines(e engine.Event, c Change) []Machines {
 		return append(poolMachines(e, c), scaledMachines(e, c, "config.minInstances", "config.maxInstances", "config.targetNumberInstances")...)
 	case "Droplet", "Instance":
 		return singleMachine(e, c)
+	case "NetworkInterface":
+		if e.Op == engine.OpReplace { // a machine does not outlive its own
+			return some(Machines{Action: ActionReplace, Nodes: nodesOr(c), Order: together, By: "AWS", Why: []string{"network interface"}})
+		}
 	}
 	return nil
 }
@@ -92,7 +98,7 @@ func localMachines(e engine.Event) []Machines {
 	case engine.OpDelete:
 		return some(Machines{Action: ActionRemove, Nodes: before, Order: together, By: byDevctl})
 	case engine.OpReplace:
-		return some(Machines{Action: ActionReplace, Nodes: after, Order: together, By: byDevctl, Why: reasons(e.Diff, replacingLocal, true)})
+		return some(Machines{Action: ActionReplace, Nodes: after, Order: together, By: byDevctl, Why: reasons(e.Diff, replacingLocal, false)})
 	}
 	not := func(list []string) func(string) bool {
 		return func(name string) bool { return !slices.Contains(list, name) }
@@ -146,7 +152,7 @@ func (b *builder) templateMachines(e engine.Event, c Change) []Machines {
 	why := reasons(c.Diff, replacingTemplate, false)
 	for _, p := range c.Diff { // whatever else a machine is made from
 		top := strings.FieldsFunc(p.Path, func(r rune) bool { return r == '.' || r == '[' })[0]
-		if _, named := replacingTemplate[top]; !named && top != "tags" && top != "description" && !of(e.Type).followsOnly(p.Path) && !slices.Contains(why, top) {
+		if _, named := replacingTemplate[top]; !named && p.New != unknown && top != "tags" && top != "description" && !of(e.Type).followsOnly(p.Path) && !slices.Contains(why, top) {
 			why = append(why, top)
 		}
 	}
@@ -179,10 +185,11 @@ func scaledMachines(e engine.Event, c Change, sizes ...string) []Machines {
 			}
 		}
 	default:
-		m.Action = ActionResize
+		m.Action, m.grows = ActionResize, true
 		for _, p := range c.Diff {
 			if slices.Contains(sizes, p.Path) {
 				m.Why = append(m.Why, fmt.Sprintf("%s %s → %s", p.Path, p.Old, p.New))
+				m.grows = m.grows && byNumber(p.Old, p.New) <= 0
 			}
 		}
 		if len(m.Why) == 0 {
@@ -282,15 +289,19 @@ func filter[T any](items []T, keep func(T) bool) []T {
 	return kept
 }
 
+// settledBy tells whether something else happens to the machines anyway that makes their replacement needless: they are made
+// only now, or all of them are replaced at the same time.
+func (m Machines) settledBy(other Machines) bool {
+	more := other.Action == ActionCreate || other.Action == ActionReplace && other.Order == together && m.Order != together
+	return more && slices.Contains(other.Nodes, m.Nodes[0])
+}
+
 // sum puts together what happens to several machines in the same way.
 func sum(all []Machines) []Machines {
 	var out []Machines
 	for _, m := range all {
-		made := func(other Machines) bool {
-			return other.Action == ActionCreate && slices.Contains(other.Nodes, m.Nodes[0])
-		}
-		if m.Action == ActionReplace && slices.ContainsFunc(all, made) {
-			continue // what has no machine yet has none to replace
+		if m.Action == ActionReplace && slices.ContainsFunc(all, m.settledBy) {
+			continue
 		}
 		i := slices.IndexFunc(out, func(o Machines) bool {
 			return o.Action == m.Action && o.Order == m.Order && o.By == m.By && slices.Equal(o.Why, m.Why)
@@ -303,8 +314,7 @@ func sum(all []Machines) []Machines {
 		out[i].Nodes = append(out[i].Nodes, m.Nodes...)
 	}
 	for i := range out {
-		slices.SortFunc(out[i].Nodes, byNumber)
-		out[i].Nodes = slices.Compact(out[i].Nodes)
+		out[i].Nodes = sorted(out[i].Nodes)
 	}
 	slices.SortStableFunc(out, func(a, b Machines) int { return slices.Index(actions, a.Action) - slices.Index(actions, b.Action) })
 	return out
@@ -315,9 +325,7 @@ func (b *builder) notice(role api.Role, fates []Machines) (Notice, string) {
 	worst, why := NoticeNothing, ""
 	for _, m := range fates {
 		notice, because := b.noticeOf(role, m)
-		if m.By == byHand {
-			because = "nothing of up itself, which replaces none of them: devctl status marks what is left. When they are replaced, " + because
-		}
+
 		if notice.worse(worst) || why == "" {
 			worst, why = notice, because
 		}
@@ -328,7 +336,7 @@ func (b *builder) notice(role api.Role, fates []Machines) (Notice, string) {
 func (b *builder) noticeOf(role api.Role, m Machines) (Notice, string) {
 	atOnce := m.Order == together
 	switch {
-	case m.Action == ActionCreate:
+	case m.Action == ActionCreate, m.grows:
 		return NoticeNothing, ""
 	case role == api.RoleMain && atOnce:
 		return NoticeOutage, "the control plane goes with all that it knows, and is made anew"

@@ -154,9 +154,7 @@ func (c Config) section(deployment bool) section {
 		names = append(names, p.Name)
 		sign := map[diff.Op]string{diff.Added: "+", diff.Changed: "!", diff.Removed: "-"}[p.Op]
 		s.lines = append(s.lines, fmt.Sprintf("%s %s %s %s", sign, p.Kind, p.Name, p.Op))
-		for _, a := range p.attributes() {
-			s.lines = append(s.lines, "!   "+a)
-		}
+		s.lines = append(s.lines, p.attributes()...)
 		s.lines = append(s.lines, p.content(deployment)...)
 	}
 	if len(names) > maxNamed {

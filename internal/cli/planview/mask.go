@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"devctl/ignition/diff"
+	"devctl/internal/api"
 )
 
 // window is how much of a secret may be seen in one piece: one character less than this.
@@ -29,9 +30,17 @@ func newMasker(secrets []string) masker {
 			m.secret(s)
 			continue
 		}
-		// Of a configuration the contents are secret: its paths are in every unit.
+		// Of a configuration the contents are secret, and what is in a URL besides the place: its paths are in every unit. Who a
+		// machine is and where the mains are is known to everybody.
 		for _, part := range config.Parts {
-			m.secret(part.Text)
+			if part.Name != api.NodeEnvFile && part.Name != api.ClusterEnvFile {
+				m.secret(part.Text)
+			}
+			for _, attribute := range part.Attributes {
+				if attribute.Secret {
+					m.secret(attribute.Value)
+				}
+			}
 		}
 	}
 	return m

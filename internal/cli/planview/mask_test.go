@@ -92,14 +92,18 @@ func TestMask(t *testing.T) {
 func TestMaskKnowsWhatIsSecretInAConfig(t *testing.T) {
 	t.Parallel()
 	const certificate = "-----BEGIN CERTIFICATE-----\nMIIBhTCCASugAwIBAgIQIRi6zePL6mKjOipn\n-----END CERTIFICATE-----\n"
-	m := newMasker([]string{config(t, "correct-horse-battery", 1), certificate + key})
+	const pointer = `{"ignition":{"version":"3.3.0","config":{"merge":[{"source":"https://bucket.example.com/secrets.ign?Signature=5f2c9a81d0"}]}},` +
+		`"storage":{"files":[{"path":"/etc/devctl/node.env","contents":{"source":"data:,DEVCTL_STACK%3Ddigitalocean"}}]}}`
+	m := newMasker([]string{config(t, "correct-horse-battery", 1), certificate + key, pointer})
 	for in, want := range map[string]string{
-		"ExecStart=/usr/bin/cat /etc/motd":           "ExecStart=/usr/bin/cat /etc/motd",
-		"GOMEMLIMIT=correct-horse-battery":           "[secret]",
-		"MIIBhTCCASugAwIBAgIQIRi6zePL6mKjOipn":       "MIIBhTCCASugAwIBAgIQIRi6zePL6mKjOipn",
-		"key AQQgK1i8uUjYzQ== of devctl-agent.s":     "key [secret] of devctl-agent.s",
-		"-----BEGIN PRIVATE KEY-----":                "-----BEGIN PRIVATE KEY-----",
-		"WantedBy=multi-user.target devctl.internal": "WantedBy=multi-user.target devctl.internal",
+		"https://bucket.example.com/secrets.ign?Signature=5f2c9a81d0": "https://bucket.example.com/secrets.ign?[secret]",
+		"DEVCTL_STACK=digitalocean":                                   "DEVCTL_STACK=digitalocean",
+		"ExecStart=/usr/bin/cat /etc/motd":                            "ExecStart=/usr/bin/cat /etc/motd",
+		"GOMEMLIMIT=correct-horse-battery":                            "[secret]",
+		"MIIBhTCCASugAwIBAgIQIRi6zePL6mKjOipn":                        "MIIBhTCCASugAwIBAgIQIRi6zePL6mKjOipn",
+		"key AQQgK1i8uUjYzQ== of devctl-agent.s":                      "key [secret] of devctl-agent.s",
+		"-----BEGIN PRIVATE KEY-----":                                 "-----BEGIN PRIVATE KEY-----",
+		"WantedBy=multi-user.target devctl.internal":                  "WantedBy=multi-user.target devctl.internal",
 	} {
 		if got := m.text(in); got != want {
 			t.Errorf("text(%q) = %q, want %q", in, got, want)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -242,5 +244,45 @@ func TestMarkdownCannotBeLeft(t *testing.T) {
 	got := plan.Markdown("devctl preview")
 	if !strings.Contains(got, "`````diff\n") {
 		t.Errorf("the fence is not longer than what is in it:\n%s", got)
+	}
+}
+
+// TestEveryFieldIsDocumented looks for every field of a plan's JSON in docs/previews.md.
+func TestEveryFieldIsDocumented(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../../docs/previews.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := map[string]bool{}
+	for _, word := range regexp.MustCompile(`[a-zA-Z]+`).FindAllString(string(page), -1) {
+		words[word] = true
+	}
+	seen := map[reflect.Type]bool{}
+	var look func(reflect.Type)
+	look = func(of reflect.Type) {
+		switch of.Kind() {
+		case reflect.Slice, reflect.Map, reflect.Pointer:
+			look(of.Elem())
+		case reflect.Struct:
+			if seen[of] {
+				return
+			}
+			seen[of] = true
+			for i := range of.NumField() {
+				field := of.Field(i)
+				name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+				if name != "" && name != "-" && !words[name] {
+					t.Errorf("%s.%s is not documented: there is no %s", of, field.Name, name)
+				}
+				if name != "-" && field.IsExported() {
+					look(field.Type)
+				}
+			}
+		}
+	}
+	look(reflect.TypeFor[Plan]())
+	if len(seen) < 7 {
+		t.Errorf("only %d types were looked at", len(seen))
 	}
 }

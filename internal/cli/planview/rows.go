@@ -99,15 +99,15 @@ func named(all []Change) string {
 	return of(all[0].Type).many + " " + strings.Join(names, ", ")
 }
 
-// lines are what is different in a resource, without what is shown elsewhere or only follows. What comes or goes as a whole
-// has none.
+// lines are what is different in a resource, without what is shown elsewhere or only follows: the IDs of what is replaced for
+// example. What comes or goes as a whole has none.
 func (c Change) lines() []string {
 	if c.Op == engine.OpCreate || c.Op == engine.OpDelete {
 		return nil
 	}
 	var lines []string
 	for i, p := range c.Diff {
-		if p.Old == "" && p.New == "" || c.follows(i) && !p.Replaces {
+		if p.Old == "" && p.New == "" || c.follows(i) && !p.Replaces || p.New == unknown && p.Kind == engine.ChangeUpdate {
 			continue
 		}
 		lines = append(lines, propertyLines(p)...)
@@ -151,7 +151,11 @@ func propertyLines(p engine.PropertyChange) []string {
 		because = " (replaces)"
 	}
 	switch {
-	case p.Old == secret && p.New == secret:
+	case p.Old == secret && p.New == "":
+		return []string{" " + p.Path + ": a secret is no longer set" + because}
+	case p.Old == "" && p.New == secret:
+		return []string{" " + p.Path + ": a secret is set" + because}
+	case p.Old == secret || p.New == secret:
 		return []string{" " + p.Path + ": a secret changes" + because}
 	case strings.Contains(p.Old, "\n") || strings.Contains(p.New, "\n"):
 		lines := []string{" " + p.Path + ":" + because}
@@ -191,11 +195,14 @@ func (m Machines) title() string {
 	words := map[Action]string{
 		ActionCreate: "created", ActionReplace: "replaced", ActionRestart: "turned off and on", ActionResize: "given another size", ActionRemove: "removed",
 	}
+	if m.By == byHand {
+		return title + is + "to be replaced by hand, one by one: " + strings.Join(m.Why, ", ") + "; up leaves them as they are, and devctl status marks them"
+	}
 	title += is + words[m.Action]
 	if many && m.Action != ActionCreate && m.Action != ActionResize {
-		title += " " + m.Order
+		title += map[bool]string{true: ", " + m.Order + ",", false: " " + m.Order}[m.Order == newFirst]
 	}
-	if m.By != byDevctl || m.Action == ActionReplace {
+	if m.Action == ActionReplace {
 		title += " by " + m.By
 	}
 	if len(m.Why) > 0 {
@@ -217,8 +224,12 @@ func (g Group) disturbs() bool { return g.Notice != NoticeNothing || g.Why != ""
 
 // sentence is what people notice in a group, and why.
 func (g Group) sentence() string {
-	if g.Why == "" {
-		return "people notice " + g.Notice.text()
+	sentence := "people notice " + g.Notice.text()
+	if slices.ContainsFunc(g.Machines, func(m Machines) bool { return m.By == byHand }) {
+		sentence += ", when they are replaced"
 	}
-	return "people notice " + g.Notice.text() + ": " + g.Why
+	if g.Why != "" {
+		sentence += ": " + g.Why
+	}
+	return sentence
 }

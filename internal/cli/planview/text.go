@@ -80,9 +80,7 @@ func (c Config) text(s output.Style, deployment bool) []string {
 	for _, p := range c.Parts {
 		sign := map[diff.Op]string{diff.Added: s.Good("+"), diff.Changed: s.Warn("~"), diff.Removed: s.Bad("-")}[p.Op]
 		lines = append(lines, "      "+sign+" "+string(p.Kind)+" "+p.Name)
-		for _, a := range p.attributes() {
-			lines = append(lines, "          "+a)
-		}
+		lines = append(lines, diffText("        ", p.attributes(), s)...)
 		lines = append(lines, diffText("        ", p.content(deployment), s)...)
 	}
 	return lines
@@ -104,7 +102,7 @@ func (c Config) title(deployment bool) string {
 	return title
 }
 
-// attributes are the differences besides the content. What comes or goes as a whole is not taken apart.
+// attributes are the differences besides the content, as lines of a diff. What goes as a whole is not taken apart.
 func (p Part) attributes() []string {
 	var lines []string
 	if p.Op == diff.Removed {
@@ -113,11 +111,13 @@ func (p Part) attributes() []string {
 	for _, a := range p.Attributes {
 		switch {
 		case a.Old == secret || a.New == secret:
-			lines = append(lines, a.Name+": a secret changes")
+			lines = append(lines, " "+a.Name+": a secret changes")
 		case p.Op == diff.Added:
-			lines = append(lines, a.Name+": "+a.New)
+			lines = append(lines, "+"+a.Name+": "+a.New)
+		case len(a.Old)+len(a.New) > columns/2 && a.Old != "" && a.New != "":
+			lines = append(lines, "-"+a.Name+": "+a.Old, "+"+a.Name+": "+a.New)
 		default:
-			lines = append(lines, fmt.Sprintf("%s: %s → %s", a.Name, orNone(a.Old), orNone(a.New)))
+			lines = append(lines, fmt.Sprintf(" %s: %s → %s", a.Name, orNone(a.Old), orNone(a.New)))
 		}
 	}
 	return lines
