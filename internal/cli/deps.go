@@ -52,9 +52,7 @@ type deps struct {
 // environment is one stack as the engine sees it.
 type environment interface {
 	Exists() bool
-	Preview(ctx context.Context, each func(engine.Event)) (engine.Summary, error)
-	// SecretValues are all secrets of the stack, for keeping them out of what is shown.
-	SecretValues(ctx context.Context) ([]string, error)
+	previewer
 	Up(ctx context.Context, each func(engine.Event)) (engine.Summary, error)
 	// Made gets the outputs of an update while it still runs, as soon as they are known.
 	Made() <-chan *stacks.Outputs
@@ -103,12 +101,16 @@ func (d *deps) outputs(ctx context.Context, stack string) (*stacks.Outputs, erro
 	if err != nil {
 		return nil, err
 	}
+	out, err := decodeOutputs(values)
+	return out, withNext(err, d.command("up")+" goes on where it stopped")
+}
+
+func decodeOutputs(values map[string]engine.Output) (*stacks.Outputs, error) {
 	plain := map[string]any{}
 	for name, output := range values {
 		plain[name] = output.Value
 	}
-	out, err := stacks.DecodeOutputs(plain)
-	return out, withNext(err, d.command("up")+" goes on where it stopped")
+	return stacks.DecodeOutputs(plain)
 }
 
 // connect reaches the controllers of the stack that was asked for. Their status says which nodes are outdated.

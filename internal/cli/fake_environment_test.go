@@ -16,6 +16,7 @@ type fakeEnvironment struct {
 	outputs map[string]engine.Output // of Outputs; nil: the stack was never up
 	preview []engine.Event
 	secrets []string // of SecretValues
+	basis   engine.Basis
 	up      []engine.Event
 	refresh []engine.Event
 	destroy []engine.Event
@@ -96,6 +97,12 @@ func (e *fakeEnvironment) Preview(ctx context.Context, each func(engine.Event)) 
 }
 
 func (e *fakeEnvironment) SecretValues(context.Context) ([]string, error) { return e.secrets, nil }
+func (e *fakeEnvironment) Basis(_ context.Context, keyOutput string) (engine.Basis, error) {
+	if keyOutput != "adminKey" {
+		return engine.Basis{}, fmt.Errorf("digests are keyed by the output %q", keyOutput)
+	}
+	return e.basis, nil
+}
 
 func (e *fakeEnvironment) Up(ctx context.Context, each func(engine.Event)) (engine.Summary, error) {
 	return e.run(ctx, "up", e.up, each)

@@ -115,6 +115,11 @@ func newWorld(t *testing.T) *world {
 		checks:    func() []check { return nil },
 	}
 	w.wire()
+	spec, err := stacks.Parse("Pulumi.local.yaml", []byte(localSpec), "local")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.cluster.assigned = assignments(spec, testImages().Deployed())
 	return w
 }
 

@@ -27,7 +27,7 @@ func TestUp(t *testing.T) {
 	r := w.run("up", "--yes").want(t, 0)
 	golden(t, "up.txt", r.out)
 	golden(t, "up.log", r.err)
-	if d := cmp.Diff([]string{"open", "up"}, w.env.calls); d != "" {
+	if d := cmp.Diff([]string{"open", "preview", "up"}, w.env.calls); d != "" {
 		t.Error(d)
 	}
 }
@@ -104,6 +104,7 @@ func TestUpChecksEverythingFirst(t *testing.T) {
 func TestUpThatFails(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+	w.env.exists = false
 	w.env.up = creation()[:3]
 	w.env.fail = &engine.FailedError{Op: "up", Dir: "/runs/1", Failures: []engine.Failure{
 		{Type: "devctl:local:NodeGroup", Name: "main", Op: engine.OpCreate, Message: "main-1: unit etcd.service failed\nlast line of its log"},
@@ -161,6 +162,9 @@ func TestInterruptedRuns(t *testing.T) {
 				w.env.up = append(w.env.up, begun)
 			}
 			w.env.onRun = func(context.Context) {
+				if slices.Equal(w.env.calls, []string{"open", "preview"}) {
+					return // before up changes anything
+				}
 				cancel()
 				until("Ctrl-C again stops at once")
 				if tc.hard {

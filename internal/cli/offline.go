@@ -27,7 +27,9 @@ type offlineStack struct {
 	served *standin.Served
 	input  planview.Input // what is known about the preview before it runs
 	home   string         // the data folder that it works in
-	close  func()
+	// deployment is compared with what the other spec deploys, or with nothing: no controller is asked.
+	deployment redeployment
+	close      func()
 }
 
 // openOffline makes a stack ready for a preview without anybody to ask. It is compared with its last state; with base,
@@ -89,6 +91,7 @@ func (d *deps) openOffline(ctx context.Context, spec, base *stacks.Spec, against
 	if err != nil {
 		return nil, err
 	}
+	s.deployment = offlineDeployment(spec, base, missing == "", set.Deployed())
 	port, _, err := provider.Serve(serving, provider.Options{Cloud: provider.Paper{}, Images: set, Bundles: provider.Paper{}})
 	if err != nil {
 		return nil, err
@@ -180,6 +183,15 @@ func (s *offlineStack) unknowns() []string {
 	}
 	if s.input.Provider != stacks.ProviderLocal {
 		all = append(all, fmt.Sprintf("What %s refuses for reasons that are in no schema: quotas, permissions, names that are taken.", providerNames[s.input.Provider]))
+	}
+	return all
+}
+
+// placeholders are the texts that stand for what nobody has looked up.
+func (s *offlineStack) placeholders() []string {
+	var all []string
+	for _, question := range s.served.Unknown() {
+		all = append(all, standin.Placeholder(question))
 	}
 	return all
 }

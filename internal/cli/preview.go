@@ -20,7 +20,9 @@ type previewOptions struct {
 	format           previewFormat
 	detailedExitCode bool
 	offline          bool
-	against          string // folder of a project
+	against          string   // folder of a project
+	savePlan         string   // file
+	allowReplace     []string // goes into the saved plan
 }
 
 func newPreviewCommand(d *deps) *cobra.Command {
@@ -37,16 +39,26 @@ With -o markdown it is a comment for a pull request: a table first, the details 
 
 With --offline nobody is asked, neither the cloud nor Docker nor a controller: it compares with the last state, without
 credentials, plugins or a network, and says what it cannot know. With --against it compares with another version of the
-spec instead, for example that of the branch that a pull request is for: no state is needed.`,
+spec instead, for example that of the branch that a pull request is for: no state is needed.
+
+With --save-plan the plan is also written to a file, with all that it rests on, for "up --plan" to carry out just that
+and nothing else. A plan that takes away a main or data node, the network or the bucket is only saved when
+--allow-replace names them; up then needs no more permission.`,
 		Example: `  devctl preview
   devctl preview -o json | jq .summary
   devctl preview -o markdown > comment.md
   devctl preview --detailed-exitcode || echo "there is something to do"
+  devctl preview --save-plan plan.json && devctl up --plan plan.json
   devctl preview --offline                        # nobody is asked
   git worktree add ../base main && devctl preview --against ../base`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if opts.offline || opts.against != "" {
+			switch {
+			case len(opts.allowReplace) > 0 && opts.savePlan == "":
+				return usagef(cmd, "--allow-replace is for a plan that is saved: give --save-plan FILE, or --allow-replace to up")
+			case opts.against != "" && opts.savePlan != "":
+				return usagef(cmd, "--save-plan is for a plan that can be carried out: leave --against out, which compares with what exists nowhere")
+			case opts.offline || opts.against != "":
 				return runOfflinePreview(cmd.Context(), d, opts)
 			}
 			return runPreview(cmd.Context(), d, opts)
@@ -57,6 +69,8 @@ spec instead, for example that of the branch that a pull request is for: no stat
 	cmd.Flags().BoolVar(&opts.detailedExitCode, "detailed-exitcode", false, "exit with 2 when there is something to change")
 	cmd.Flags().BoolVar(&opts.offline, "offline", false, "ask nobody, compare with the last state")
 	cmd.Flags().StringVar(&opts.against, "against", "", "compare with the spec of the project in this folder (implies --offline)")
+	cmd.Flags().StringVar(&opts.savePlan, "save-plan", "", "write the plan to `FILE`, for up --plan")
+	addAllowReplace(d, cmd, &opts.allowReplace)
 	return cmd
 }
 
@@ -98,11 +112,11 @@ func runPreview(ctx context.Context, d *deps, opts previewOptions) error {
 		return err
 	}
 	defer env.Close()
-	plan, err := previewPlan(ctx, d, env, spec)
+	found, err := preview(ctx, d, env, spec)
 	if err != nil {
 		return err
 	}
-	return showPlan(d, opts, plan)
+	return showPlan(ctx, d, env, spec, found, opts)
 }
 
 // runOfflinePreview is runPreview without anybody to ask.
@@ -123,20 +137,28 @@ func runOfflinePreview(ctx context.Context, d *deps, opts previewOptions) error 
 		return err
 	}
 	defer env.Close()
-	plan, err := planOf(ctx, d, env, env.input, env.unknowns)
+	found, err := planOf(ctx, d, env, env.input, env.unknowns, func(context.Context) redeployment { return env.deployment })
 	if err != nil {
 		return err
 	}
-	return showPlan(d, opts, plan)
+	found.offline, found.placeholders = true, env.placeholders()
+	return showPlan(ctx, d, env, spec, found, opts)
 }
 
-// showPlan prints the plan, and makes the exit code of it if so asked.
-func showPlan(d *deps, opts previewOptions, plan planview.Plan) error {
-	err := printPlan(d, opts.format, plan)
-	if err == nil && opts.detailedExitCode && !plan.Empty() {
+// showPlan prints the plan, saves it and makes the exit code of it if so asked.
+func showPlan(ctx context.Context, d *deps, env previewer, spec *stacks.Spec, found previewed, opts previewOptions) error {
+	if err := printPlan(d, opts.format, found.plan); err != nil {
+		return err
+	}
+	if opts.savePlan != "" {
+		if err := savePlan(ctx, d, env, spec, found, opts); err != nil {
+			return err
+		}
+	}
+	if opts.detailedExitCode && !found.plan.Empty() {
 		return &exitError{code: exitChanges}
 	}
-	return err
+	return nil
 }
 
 // printPlan writes the plan to stdout.
@@ -148,40 +170,77 @@ func printPlan(d *deps, f previewFormat, plan planview.Plan) error {
 	return output.Write(d.streams.Out, output.Format(f), plan, func(w io.Writer) error { return writePlan(w, plan, d.outStyle()) })
 }
 
-// previewPlan asks the engine what an update would do.
-func previewPlan(ctx context.Context, d *deps, env environment, spec *stacks.Spec) (planview.Plan, error) {
-	return planOf(ctx, d, env, inputOf(spec), func() []string { return nil })
+// previewed is what a preview found.
+type previewed struct {
+	plan         planview.Plan
+	events       []engine.Event
+	deployment   redeployment
+	offline      bool
+	placeholders []string // that stand for what nobody has looked up
+}
+
+// preview asks the engine what an update would do, and the controllers what a deployment would.
+func preview(ctx context.Context, d *deps, env environment, spec *stacks.Spec) (previewed, error) {
+	return planOf(ctx, d, env, inputOf(spec), func() []string { return nil }, func(ctx context.Context) redeployment {
+		return previewDeployment(ctx, d, spec)
+	})
 }
 
 // previewer is a stack that can be previewed.
 type previewer interface {
 	Preview(ctx context.Context, each func(engine.Event)) (engine.Summary, error)
+	// SecretValues are all secrets of the stack, for keeping them out of what is shown.
 	SecretValues(ctx context.Context) ([]string, error)
+	// Basis reads the state for comparing it; keyOutput names the output that keys digests of secrets.
+	Basis(ctx context.Context, keyOutput string) (engine.Basis, error)
 }
 
 // planOf runs a preview and makes a plan of it; unknowns are asked afterwards what it could not know.
-func planOf(ctx context.Context, d *deps, env previewer, in planview.Input, unknowns func() []string) (planview.Plan, error) {
+func planOf(ctx context.Context, d *deps, env previewer, in planview.Input, unknowns func() []string,
+	deployment func(context.Context) redeployment) (previewed, error) {
 	show := d.display()
 	defer show.Close()
 	show.Start("Comparing stack " + in.Stack + " with its spec")
 	show.Wait("the engine")
-	// The state is read for its secrets while the engine works.
+	// The state is read for its secrets, and the controllers are asked, while the engine works.
 	var summary engine.Summary
-	both, ctx := errgroup.WithContext(ctx)
-	both.Go(func() (err error) {
+	var found previewed
+	all, ctx := errgroup.WithContext(ctx)
+	all.Go(func() (err error) {
 		in.Secrets, err = env.SecretValues(ctx)
 		return err
 	})
-	both.Go(func() (err error) {
-		summary, err = env.Preview(ctx, func(e engine.Event) { in.Events = append(in.Events, e) })
+	all.Go(func() error {
+		found.deployment = deployment(ctx)
+		return nil
+	})
+	all.Go(func() (err error) {
+		summary, err = env.Preview(ctx, func(e engine.Event) { found.events = append(found.events, e) })
 		return err
 	})
-	if err := both.Wait(); err != nil {
+	if err := all.Wait(); err != nil {
 		show.Close()
-		return planview.Plan{}, operationError(d, summary, nil, err)
+		return found, operationError(d, summary, nil, err)
 	}
+	in.Events, in.Deployment = found.events, &found.deployment.view
 	in.Unknowns = append(in.Unknowns, unknowns()...)
-	return planview.New(in), nil
+	found.plan = planview.New(in)
+	return found, nil
+}
+
+// previewLosses asks the engine only what an update would take away. Nothing of it is shown.
+func previewLosses(ctx context.Context, d *deps, env environment, spec *stacks.Spec) ([]planview.Loss, error) {
+	show := d.display()
+	defer show.Close()
+	show.Start("Comparing stack " + spec.Stack + " with its spec")
+	show.Wait("the engine")
+	in := inputOf(spec)
+	summary, err := env.Preview(ctx, func(e engine.Event) { in.Events = append(in.Events, e) })
+	if err != nil {
+		show.Close()
+		return nil, operationError(d, summary, nil, err)
+	}
+	return planview.New(in).Losses, nil
 }
 
 func writePlan(w io.Writer, plan planview.Plan, s output.Style) error {

@@ -73,7 +73,11 @@ func operationError(d *deps, summary engine.Summary, busy []string, err error) e
 		return withNext(&cancelledError{what: what}, next)
 	case errors.As(err, &failed):
 		text := fmt.Sprintf("%s failed:%s", failed.Op, failuresText(failed))
-		return withNext(&explainedError{text: text, cause: err}, fmt.Sprintf("%s goes on where it stopped; %s checks this machine; the log is in %s", again, d.command("doctor"), failed.Dir))
+		next := again + " goes on where it stopped; "
+		if summary.Op == "preview" {
+			next = ""
+		}
+		return withNext(&explainedError{text: text, cause: err}, fmt.Sprintf("%s%s checks this machine; the log is in %s", next, d.command("doctor"), failed.Dir))
 	}
 	return err
 }

@@ -19,7 +19,9 @@ import (
 )
 
 type upOptions struct {
-	timeout time.Duration
+	timeout      time.Duration
+	plan         string   // file of an approved plan
+	allowReplace []string // names of what may be deleted or replaced though it holds data
 }
 
 func newUpCommand(d *deps) *cobra.Command {
@@ -31,24 +33,41 @@ func newUpCommand(d *deps) *cobra.Command {
 spec and this machine first, shows what it would change and asks, then shows how it gets on, and ends with where the
 stack is reached. What is there already stays; run again with nothing to change, it says so within seconds.
 
+What would delete or replace a main or data node, the network or the bucket is refused until --allow-replace names
+them. On local a changed machine configuration needs no permission: nodes are replaced one by one, each only while the
+others have all that it has.
+
+With --plan it does not ask, but does what "preview --save-plan" wrote to the file, and refuses when spec, program,
+state or what would be done are not what they were.
+
 Interrupted or failed, it can be run again and goes on where it stopped. The first Ctrl-C lets the running step
 finish, the second stops at once.`,
 		Example: `  devctl up
   devctl up --yes               # do not ask
-  devctl up -s alpha --yes      # the stack of stacks/Pulumi.alpha.yaml`,
+  devctl up -s alpha --yes      # the stack of stacks/Pulumi.alpha.yaml
+  devctl up --plan plan.json    # exactly what preview --save-plan plan.json has shown
+  devctl up --allow-replace data-4`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := mayAsk(cmd, d); err != nil {
-				return err
+			if opts.plan == "" {
+				if err := mayAsk(cmd, d); err != nil {
+					return err
+				}
 			}
 			return runUp(cmd.Context(), d, opts)
 		},
 	}
 	addTimeout(cmd, &opts.timeout)
+	cmd.Flags().StringVar(&opts.plan, "plan", "", "do what preview --save-plan wrote to `FILE`, or nothing")
+	addAllowReplace(d, cmd, &opts.allowReplace)
 	return cmd
 }
 
 func runUp(ctx context.Context, d *deps, opts upOptions) error {
+	approved, err := readPlan(d, opts.plan)
+	if err != nil {
+		return err
+	}
 	spec, err := preflight(ctx, d)
 	if err != nil {
 		return err
@@ -58,12 +77,13 @@ func runUp(ctx context.Context, d *deps, opts upOptions) error {
 		return err
 	}
 	defer env.Close()
-	if err := approve(ctx, d, env, spec); err != nil {
+	isNew := !env.Exists() // a preview makes it, empty
+	if err := approve(ctx, d, env, spec, approved, opts.allowReplace); err != nil {
 		return err
 	}
 	show := d.display()
 	defer show.Close()
-	summary, out, err := provision(ctx, d, show, env, spec)
+	summary, out, err := provision(ctx, d, show, env, spec, isNew)
 	if err != nil {
 		return err
 	}
@@ -77,9 +97,8 @@ func runUp(ctx context.Context, d *deps, opts upOptions) error {
 }
 
 // provision brings network and machines up, and returns the outputs.
-func provision(ctx context.Context, d *deps, show *progress.Display, env environment, spec *stacks.Spec) (engine.Summary, *stacks.Outputs, error) {
+func provision(ctx context.Context, d *deps, show *progress.Display, env environment, spec *stacks.Spec, isNew bool) (engine.Summary, *stacks.Outputs, error) {
 	var out *stacks.Outputs
-	isNew := !env.Exists()
 	early, stop := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
@@ -156,21 +175,6 @@ func preflight(ctx context.Context, d *deps) (*stacks.Spec, error) {
 	}
 	return nil, withNext(&explainedError{text: fmt.Sprintf("this machine is not ready for stack %q, nothing was touched:%s", spec.Stack, b.String()), cause: errors.Join(problems...)},
 		d.command("doctor")+" checks everything")
-}
-
-// approve shows what would change and asks, unless --yes was given. With nothing to change there is nothing to ask.
-func approve(ctx context.Context, d *deps, env environment, spec *stacks.Spec) error {
-	if d.global.yes {
-		return nil
-	}
-	plan, err := previewPlan(ctx, d, env, spec)
-	if err != nil || plan.Empty() {
-		return err
-	}
-	if err := writePlan(d.streams.Err, plan, d.errStyle()); err != nil {
-		return err
-	}
-	return confirm(ctx, d, fmt.Sprintf("Make these changes to stack %s?", spec.Stack))
 }
 
 // writeUp ends `up`: where the stack is reached, and what to try.

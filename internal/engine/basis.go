@@ -36,13 +36,19 @@ func (s *Stack) Basis(ctx context.Context, keyOutput string) (Basis, error) {
 	if err != nil {
 		return basis, err
 	}
-	config, err := stack.GetAllConfig(ctx)
+	set, err := s.Secrets()
 	if err != nil {
-		return basis, fmt.Errorf("read the configuration of stack %q: %w", s.options.Stack, plain(err))
+		return basis, err
 	}
-	for key, value := range config {
-		if value.Secret {
-			basis.Secrets[key] = value.Value
+	if len(set) > 0 { // each question is a process
+		config, err := stack.GetAllConfig(ctx)
+		if err != nil {
+			return basis, fmt.Errorf("read the configuration of stack %q: %w", s.options.Stack, plain(err))
+		}
+		for key, value := range config {
+			if value.Secret {
+				basis.Secrets[key] = value.Value
+			}
 		}
 	}
 	state, err := stack.Export(ctx)

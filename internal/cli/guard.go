@@ -1,0 +1,104 @@
+package cli
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"devctl/internal/api"
+	"devctl/internal/cli/planview"
+	"devctl/stacks"
+
+	"github.com/spf13/cobra"
+)
+
+// addAllowReplace gives a command its --allow-replace flag.
+func addAllowReplace(d *deps, cmd *cobra.Command, allowed *[]string) {
+	cmd.Flags().StringSliceVar(allowed, "allow-replace", nil, "allow to delete or replace `NAME`: a main or data node, network or bucket; repeatable")
+	mustRegister(cmd, "allow-replace", completeLosses(d))
+}
+
+// completeLosses completes what --allow-replace takes.
+func completeLosses(d *deps) cobra.CompletionFunc {
+	return func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		spec, err := d.spec()
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return losable(spec, nil), cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// losable are the names that --allow-replace takes: what the spec has, and what the plan takes away that it has no more.
+func losable(spec *stacks.Spec, losses []planview.Loss) []string {
+	names := []string{planview.LossNetwork}
+	for _, role := range []api.Role{api.RoleMain, api.RoleData} {
+		for _, id := range spec.Group(role) {
+			names = append(names, id.Name)
+		}
+	}
+	for _, l := range losses {
+		if !slices.Contains(names, l.Name) {
+			names = append(names, l.Name)
+		}
+	}
+	if spec.Provider != stacks.ProviderLocal && !slices.Contains(names, planview.LossBucket) {
+		names = append(names, planview.LossBucket)
+	}
+	return names
+}
+
+// guard refuses what takes away something that holds data, unless it was allowed by name.
+func guard(d *deps, spec *stacks.Spec, losses []planview.Loss, allowed []string) error {
+	known := losable(spec, losses)
+	for _, name := range allowed {
+		switch {
+		case slices.Contains(known, name):
+		case strings.HasPrefix(name, string(api.RoleWorker)):
+			return &usageError{command: "devctl up", err: fmt.Errorf("--allow-replace does not take %q: workers hold nothing that cannot be made again, and need no permission", name)}
+		default:
+			return &usageError{command: "devctl up", err: fmt.Errorf("--allow-replace does not take %q: stack %q has no such node%s (use %s)", name, spec.Stack, didYouMean(name, known), strings.Join(known, ", "))}
+		}
+	}
+	missing := slices.DeleteFunc(slices.Clone(losses), func(l planview.Loss) bool { return slices.Contains(allowed, l.Name) })
+	if len(missing) > 0 {
+		return lossError(d, missing, allowed)
+	}
+	return tooMany(d, losses)
+}
+
+// lossError says what would be lost, and how to allow it.
+func lossError(d *deps, missing []planview.Loss, allowed []string) error {
+	var b strings.Builder
+	b.WriteString("this would take away what nobody can make again, nothing was touched:")
+	names := slices.Clone(allowed)
+	for _, l := range missing {
+		b.WriteString("\n  " + l.String())
+		names = append(names, l.Name)
+	}
+	command := d.command("up --allow-replace " + strings.Join(names, ","))
+	if i := slices.IndexFunc(missing, func(l planview.Loss) bool { return l.Together }); i >= 0 {
+		return &nextError{err: &explainedError{text: b.String()}, next: fmt.Sprintf("if that is meant, one machine at a time: %s; the others stay as they are until their turn",
+			d.command("up --allow-replace "+missing[i].Name))}
+	}
+	return &nextError{err: &explainedError{text: b.String()}, next: "if that is meant, " + command}
+}
+
+// tooMany refuses to replace several main or data machines in one run where nothing keeps one of them up meanwhile, unless
+// the network goes too, and everything with it.
+func tooMany(d *deps, losses []planview.Loss) error {
+	var names []string
+	for _, l := range losses {
+		if l.Name == planview.LossNetwork {
+			return nil
+		}
+		if l.Together {
+			names = append(names, l.Name)
+		}
+	}
+	if len(names) < 2 {
+		return nil
+	}
+	return &nextError{err: fmt.Errorf("%s would be replaced at the same time, nothing was touched", strings.Join(names, ", ")),
+		next: fmt.Sprintf("%s replaces one, and the others stay as they are until their turn", d.command("up --allow-replace "+names[0]))}
+}
