@@ -82,10 +82,11 @@ func (c *Cloud) newBucket(ctx *pulumi.Context, stack string) (guards []pulumi.Re
 	if err != nil {
 		return nil, err
 	}
+	// One after the other: AWS refuses two changes of a bucket's access at a time.
 	ownership, err := s3.NewBucketOwnershipControls(ctx, name, &s3.BucketOwnershipControlsArgs{
 		Bucket: c.bucket,
 		Rule:   s3.BucketOwnershipControlsRuleArgs{ObjectOwnership: pulumi.String("BucketOwnerEnforced")},
-	}, c.own())
+	}, c.own(pulumi.DependsOn([]pulumi.Resource{access})))
 	if err != nil {
 		return nil, err
 	}
@@ -107,11 +108,10 @@ func (c *Cloud) newBucket(ctx *pulumi.Context, stack string) (guards []pulumi.Re
 	if err != nil {
 		return nil, err
 	}
-	// After the block of public access: AWS refuses two changes of a bucket's access at a time.
 	encrypted, err := s3.NewBucketPolicy(ctx, name, &s3.BucketPolicyArgs{
 		Bucket: c.bucket,
 		Policy: pulumi.String(bucketPolicy(c.options.Bucket)),
-	}, c.own(pulumi.DependsOn([]pulumi.Resource{access})))
+	}, c.own(pulumi.DependsOn([]pulumi.Resource{ownership})))
 	if err != nil {
 		return nil, err
 	}
