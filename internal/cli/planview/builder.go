@@ -86,12 +86,16 @@ func (b *builder) change(e engine.Event) Change {
 		// Which nodes come and go, the machines say.
 		slots := kind(e.Type) == "NodeGroup" && p.Path == "nodes" && len(movedNodes(e)) == 0
 		c.follow = append(c.follow, slots || known.followsOnly(p.Path))
-		if config, isConfig := b.config(e, c, p); isConfig {
+		config, isConfig := b.config(e, c, p)
+		switch {
+		case isConfig:
 			p.Old, p.New = "", ""
 			if len(config.Parts) > 0 || config.Unknown {
 				b.configs[c.Group] = append(b.configs[c.Group], config)
 			}
-		} else {
+		case kind(e.Type) == "NodeGroup" && p.Path == "machines":
+			p.Old, p.New = "", "" // hashes of what they were made from
+		default:
 			p.Old, p.New = readable(p.Old), readable(p.New)
 		}
 		if hidesSecret(p) && e.Op != engine.OpCreate && e.Op != engine.OpDelete {
