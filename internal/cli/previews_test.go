@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"io/fs"
@@ -195,10 +196,11 @@ func previewGolden(t *testing.T, provider, text, base string, c change) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	plan, err := planOf(t.Context(), w.deps, s, s.input, s.unknowns)
+	found, err := planOf(t.Context(), w.deps, s, s.input, s.unknowns, func(context.Context) redeployment { return s.deployment })
 	if err != nil {
 		t.Fatal(err)
 	}
+	plan := found.plan
 	compareFormats(t, filepath.Join("previews", provider, c.name), plan)
 	if plan.Empty() != (c.name == "nothing") {
 		t.Errorf("empty is %v", plan.Empty())

@@ -2,7 +2,6 @@ package planview
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -127,9 +126,16 @@ func (p Plan) LossText() string {
 	if len(p.Losses) == 0 {
 		return ""
 	}
-	var what, names []string
+	var what, names, together []string
 	for _, l := range p.Losses {
 		what, names = append(what, l.String()), append(names, l.Name)
+		if l.Together {
+			together = append(together, l.Name)
+		}
 	}
-	return fmt.Sprintf("%s: up does this only with --allow-replace %s", strings.Join(what, ", "), strings.Join(names, ","))
+	text := strings.Join(what, ", ") + ": up does this only with --allow-replace "
+	if len(together) > 1 && !slices.Contains(names, LossNetwork) {
+		return text + together[0] + ", one machine at a time: the others stay as they are until their turn"
+	}
+	return text + strings.Join(names, ",")
 }

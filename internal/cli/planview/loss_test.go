@@ -69,6 +69,11 @@ func TestLosses(t *testing.T) {
 		}, []string{"network is replaced (cidrBlock)", "data-2 is replaced (name, privateIps, subnetId)", "data-10 is deleted", "bucket is deleted"},
 			"network is replaced (cidrBlock), data-2 is replaced (name, privateIps, subnetId), data-10 is deleted, bucket is deleted: " +
 				"up does this only with --allow-replace network,data-2,data-10,bucket"},
+		"several droplets": {[]engine.Event{
+			tagged(engine.OpReplace, "digitalocean:index/droplet:Droplet", "main-1", "main", "main-1", forced("userData")),
+			tagged(engine.OpReplace, "digitalocean:index/droplet:Droplet", "main-2", "main", "main-2", forced("userData")),
+		}, []string{"main-1 is replaced (userData)", "main-2 is replaced (userData)"},
+			"main-1 is replaced (userData), main-2 is replaced (userData): up does this only with --allow-replace main-1, one machine at a time: the others stay as they are until their turn"},
 		"droplets": {[]engine.Event{
 			tagged(engine.OpReplace, "digitalocean:index/droplet:Droplet", "main-1", "main", "main-1", forced("userData")),
 			tagged(engine.OpReplace, "digitalocean:index/dropletAutoscale:DropletAutoscale", "worker", "worker", "", forced("name")),
