@@ -40,5 +40,5 @@ func run(ctx *pulumi.Context, dir, bin string) error {
 	if err != nil {
 		return fmt.Errorf("look in %s for what nodes run: %w; run `make build`", bin, err)
 	}
-	return stacks.Program(spec, clouds.Of(spec, set, bin), set.Etcd(), nil)(ctx)
+	return stacks.Program(spec, clouds.Of(spec, set, bin, nil), set.Etcd(), nil)(ctx)
 }

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
 	"devctl/internal/planfile"
@@ -45,7 +44,7 @@ func approveSaved(ctx context.Context, d *deps, env environment, spec *stacks.Sp
 		text := "the plan is not what would be done now, nothing was touched:\n  " + strings.Join(differences, "\n  ")
 		return &nextError{err: &explainedError{text: text}, next: d.command("preview --save-plan FILE") + " makes a new plan"}
 	}
-	if err := guard(d, spec, found.plan.Losses, slices.Concat(allowed, approved.AllowReplace)); err != nil {
+	if err := guard(d, spec, found.plan.Losses, allowed); err != nil {
 		return err
 	}
 	return deployable(found.deployment)

@@ -222,6 +222,9 @@ func TestSavedPlanCarriesItsPermission(t *testing.T) {
 	w.run("preview", "--allow-replace", "data-4").want(t, 2, "--allow-replace is for a plan that is saved")
 	w.run("preview", "--save-plan", file, "--allow-replace", "data-4").want(t, 0)
 	w.run("up", "--plan", file).want(t, 0)
+	if d := cmp.Diff([]string{"data-4"}, w.env.allowed); d != "" {
+		t.Errorf("the stack is opened with other names than the plan was made with: %s", d)
+	}
 }
 
 func TestUpRefusesWhatTheControllersWouldRefuse(t *testing.T) {

@@ -12,9 +12,9 @@ import (
 	"devctl/stacks"
 )
 
-// cloudOf is the cloud that a spec wants.
-func (d *deps) cloudOf(spec *stacks.Spec, set *images.Set) components.Cloud {
-	return clouds.Of(spec, set, binDir(d.getenv))
+// cloudOf is the cloud that a spec wants; allowed are the names given with --allow-replace.
+func (d *deps) cloudOf(spec *stacks.Spec, set *images.Set, allowed []string) components.Cloud {
+	return clouds.Of(spec, set, binDir(d.getenv), allowed)
 }
 
 // spacesKeys is the access key to Spaces: the one that was imported for the stack, or else the environment's, as Pulumi's

@@ -32,8 +32,9 @@ type deps struct {
 	after  func(time.Duration) <-chan time.Time
 
 	images func() (*images.Set, error)
-	// open makes a stack ready to be changed; without a spec, only to be destroyed.
-	open func(ctx context.Context, stack string, spec *stacks.Spec) (environment, error)
+	// open makes a stack ready to be changed; without a spec, only to be destroyed. allowed are the names given with
+	// --allow-replace: where machines are replaced all at once, the others stay as they are.
+	open func(ctx context.Context, stack string, spec *stacks.Spec, allowed []string) (environment, error)
 	// read returns the outputs of a stack: engine.ErrNoStack when there is none, empty when it has no resources.
 	read   func(ctx context.Context, stack string) (map[string]engine.Output, error)
 	exists func(stack string) bool // in the state

@@ -56,7 +56,7 @@ func runDestroy(ctx context.Context, d *deps, opts destroyOptions) error {
 	if err := confirmName(ctx, d, question, stack); err != nil {
 		return err
 	}
-	env, err := d.open(ctx, stack, nil)
+	env, err := d.open(ctx, stack, nil, nil)
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ type fakeEnvironment struct {
 	preview []engine.Event
 	secrets []string // of SecretValues
 	basis   engine.Basis
+	allowed []string // that open was given
 	up      []engine.Event
 	refresh []engine.Event
 	destroy []engine.Event
@@ -129,7 +130,8 @@ func (e *fakeEnvironment) Close()       {}
 
 // wire puts the fake environment behind the dependencies.
 func (w *world) wire() {
-	w.deps.open = func(context.Context, string, *stacks.Spec) (environment, error) {
+	w.deps.open = func(_ context.Context, _ string, _ *stacks.Spec, allowed []string) (environment, error) {
+		w.env.allowed = allowed
 		w.env.calls = append(w.env.calls, "open")
 		return w.env, nil
 	}

@@ -35,7 +35,7 @@ type offlineStack struct {
 // openOffline makes a stack ready for a preview without anybody to ask. It is compared with its last state; with base,
 // another version of its spec, with what up would have made of that. Whatever it writes is in a folder of its own, unless
 // there is a state to compare with.
-func (d *deps) openOffline(ctx context.Context, spec, base *stacks.Spec, against string) (_ *offlineStack, err error) {
+func (d *deps) openOffline(ctx context.Context, spec, base *stacks.Spec, against string, allowed []string) (_ *offlineStack, err error) {
 	o, err := d.engineOptions(engine.Options{Stack: spec.Stack, Kill: d.hard.Done(), Backend: spec.State.Backend, SecretsProvider: spec.State.Secrets})
 	if err != nil {
 		return nil, err
@@ -101,7 +101,7 @@ func (d *deps) openOffline(ctx context.Context, spec, base *stacks.Spec, against
 		o.Providers[name] = port
 	}
 	program := func(spec *stacks.Spec) engine.Options {
-		o.Program = stacks.Program(spec, d.cloudOf(spec, set), set.Etcd(), nil)
+		o.Program = stacks.Program(spec, d.cloudOf(spec, set, allowed), set.Etcd(), nil)
 		return o
 	}
 	if base != nil {

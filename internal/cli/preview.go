@@ -107,7 +107,7 @@ func runPreview(ctx context.Context, d *deps, opts previewOptions) error {
 	if err != nil {
 		return err
 	}
-	env, err := d.open(ctx, spec.Stack, spec)
+	env, err := d.open(ctx, spec.Stack, spec, opts.allowReplace)
 	if err != nil {
 		return err
 	}
@@ -132,7 +132,7 @@ func runOfflinePreview(ctx context.Context, d *deps, opts previewOptions) error 
 	if err != nil {
 		return err
 	}
-	env, err := d.openOffline(ctx, spec, base, opts.against)
+	env, err := d.openOffline(ctx, spec, base, opts.against, opts.allowReplace)
 	if err != nil {
 		return err
 	}

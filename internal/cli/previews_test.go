@@ -154,7 +154,7 @@ func upOnPaper(t *testing.T, provider, text string) (home string) {
 	t.Helper()
 	home = t.TempDir()
 	w := paperWorld(t, provider, text, home)
-	s, err := w.deps.openOffline(t.Context(), w.spec(provider), w.spec(provider), "itself")
+	s, err := w.deps.openOffline(t.Context(), w.spec(provider), w.spec(provider), "itself", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +191,7 @@ func previewGolden(t *testing.T, provider, text, base string, c change) {
 			t.Fatal(err)
 		}
 	}
-	s, err := w.deps.openOffline(t.Context(), w.spec(provider), nil, "")
+	s, err := w.deps.openOffline(t.Context(), w.spec(provider), nil, "", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,7 +33,7 @@ func runRefresh(ctx context.Context, d *deps) error {
 	if err != nil {
 		return err
 	}
-	env, err := d.open(ctx, spec.Stack, spec)
+	env, err := d.open(ctx, spec.Stack, spec, nil)
 	if err != nil {
 		return err
 	}

@@ -80,7 +80,7 @@ func newRenderKind(d *deps, kind, short, long, example string, render func(rende
 			if err != nil {
 				return err
 			}
-			files, err := render(renderer{spec, set, d.cloudOf(spec, set).Boot(), opts})
+			files, err := render(renderer{spec, set, d.cloudOf(spec, set, nil).Boot(), opts})
 			if err != nil {
 				return fmt.Errorf("render %s of stack %q: %w", kind, spec.Stack, err)
 			}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -72,13 +73,17 @@ func runUp(ctx context.Context, d *deps, opts upOptions) error {
 	if err != nil {
 		return err
 	}
-	env, err := d.open(ctx, spec.Stack, spec)
+	allowed := opts.allowReplace
+	if approved != nil {
+		allowed = slices.Concat(allowed, approved.AllowReplace)
+	}
+	env, err := d.open(ctx, spec.Stack, spec, allowed)
 	if err != nil {
 		return err
 	}
 	defer env.Close()
 	isNew := !env.Exists() // a preview makes it, empty
-	if err := approve(ctx, d, env, spec, approved, opts.allowReplace); err != nil {
+	if err := approve(ctx, d, env, spec, approved, allowed); err != nil {
 		return err
 	}
 	show := d.display()

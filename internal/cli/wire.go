@@ -132,7 +132,7 @@ func (s *openedStack) Close() { s.close() }
 const closeGrace = 10 * time.Second
 
 // openStack is deps.open.
-func (d *deps) openStack(ctx context.Context, stack string, spec *stacks.Spec) (_ environment, err error) {
+func (d *deps) openStack(ctx context.Context, stack string, spec *stacks.Spec, allowed []string) (_ environment, err error) {
 	cloud, err := localcloud.Connect()
 	if err != nil {
 		return nil, err
@@ -179,7 +179,7 @@ func (d *deps) openStack(ctx context.Context, stack string, spec *stacks.Spec) (
 		bundles.Save = func(ctx context.Context, w io.Writer, log func(string)) error {
 			return cloud.SaveServices(ctx, work.Images, w, log)
 		}
-		o.Program = stacks.Program(spec, d.cloudOf(spec, work.Images), work.Images.Etcd(), func(out *stacks.Outputs) {
+		o.Program = stacks.Program(spec, d.cloudOf(spec, work.Images, allowed), work.Images.Etcd(), func(out *stacks.Outputs) {
 			select {
 			case made <- out:
 			default: // a preview of what exists knows them too

@@ -161,7 +161,7 @@ func runBareEngine(ctx context.Context, dir, stack string) (err error) {
 	if err != nil {
 		return err
 	}
-	s, err := auto.UpsertStackInlineSource(ctx, stack, project.Name, stacks.Program(spec, clouds.Of(spec, set, bin), set.Etcd(), nil),
+	s, err := auto.UpsertStackInlineSource(ctx, stack, project.Name, stacks.Program(spec, clouds.Of(spec, set, bin, nil), set.Etcd(), nil),
 		auto.Pulumi(pulumi), auto.WorkDir(home), auto.PulumiHome(home), auto.SecretsProvider("passphrase"),
 		auto.Project(workspace.Project{
 			Name: "bench", Runtime: workspace.NewProjectRuntimeInfo("go", nil), Backend: &workspace.ProjectBackend{URL: "file://" + home},
