@@ -4,8 +4,10 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"net/url"
+	"path"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -64,6 +66,13 @@ func remember(objects map[string]string, inputs map[string]any) {
 	}
 }
 
+// holdsConfig tells whether an object is a machine's configuration: it is called after its content.
+func holdsConfig(e engine.Event) bool {
+	content, _ := e.New["content"].(string)
+	_, err := diff.Parse(content, nil)
+	return err == nil
+}
+
 // fetch finds an object by the URL under which machines get it.
 func fetch(objects map[string]string) func(string) (string, bool) {
 	return func(source string) (string, bool) {
@@ -85,7 +94,7 @@ func (b *builder) change(e engine.Event) Change {
 	for _, p := range e.Diff {
 		// Which nodes come and go, the machines say.
 		slots := kind(e.Type) == "NodeGroup" && p.Path == "nodes" && len(movedNodes(e)) == 0
-		c.follow = append(c.follow, slots || known.followsOnly(p.Path))
+		c.follow = append(c.follow, slots || known.followsOnly(p.Path) || p.Path == "key" && known.one == "object" && holdsConfig(e))
 		config, isConfig := b.config(e, c, p)
 		switch {
 		case isConfig:
@@ -95,6 +104,8 @@ func (b *builder) change(e engine.Event) Change {
 			}
 		case kind(e.Type) == "NodeGroup" && p.Path == "machines":
 			p.Old, p.New = "", "" // hashes of what they were made from
+		case known.one == "object" && p.Path == "source":
+			p.Old, p.New = asset(p.Old, p.New), asset(p.New, p.Old)
 		default:
 			p.Old, p.New = readable(p.Old), readable(p.New)
 		}
@@ -173,6 +184,27 @@ func replacedNetwork(c Change) bool {
 // clientPassword tells whether the change is one of the password that clients log in with.
 func clientPassword(c Change) bool {
 	return kind(c.Type) == "Password" && c.Name == api.SecretRedisApp && c.Op != engine.OpCreate
+}
+
+// asset is a file of this machine that becomes an object, in words. Its hash is told only where it differs from the other's:
+// where it is on this machine, and which build of it, is no part of what changes.
+func asset(value, other string) string {
+	var one, another struct {
+		Path string `json:"path"`
+		Hash string `json:"hash"`
+	}
+	if json.Unmarshal([]byte(value), &one) != nil {
+		if value == "" {
+			return ""
+		}
+		return "file " + path.Base(value)
+	}
+	_ = json.Unmarshal([]byte(other), &another) // no asset has no hash
+	name := "file " + path.Base(one.Path)
+	if another.Hash != "" && another.Hash != one.Hash {
+		name += ", sha256 " + one.Hash[:min(12, len(one.Hash))]
+	}
+	return name
 }
 
 // readable is a value as people read it: JSON as YAML; base64 decoded, or in a word when it holds no text.

@@ -107,7 +107,7 @@ func (c Change) lines() []string {
 	}
 	var lines []string
 	for i, p := range c.Diff {
-		if p.Old == "" && p.New == "" || c.follows(i) && !p.Replaces || p.New == unknown && p.Kind == engine.ChangeUpdate {
+		if p.Old == "" && p.New == "" || c.follows(i) || p.New == unknown && p.Kind == engine.ChangeUpdate {
 			continue
 		}
 		lines = append(lines, propertyLines(p)...)
