@@ -242,6 +242,28 @@ func TestUpRefusesWhatTheControllersWouldRefuse(t *testing.T) {
 	}
 }
 
+func TestDeployPreview(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	if r := w.run("deploy", "--preview").want(t, 0); r.out != "No changes: the nodes of stack local have to run what the spec deploys.\n" {
+		t.Errorf("stdout:\n%s", r.out)
+	}
+	w.write("stacks/Pulumi.local.yaml", strings.Replace(localSpec, "shards: 3", "shards: 3, maxmemory: 96MiB", 1))
+	golden(t, "deploy-preview.txt", w.run("deploy", "--preview").want(t, 0).out)
+	r := w.run("deploy", "--preview", "-o", "markdown").want(t, 0)
+	if !strings.Contains(r.out, "| **deployment** |") {
+		t.Errorf("stdout:\n%s", r.out)
+	}
+	w.write("stacks/Pulumi.local.yaml", strings.NewReplacer("shards: 3", "shards: 4", "data: {count: 3}", "data: {count: 4}").Replace(localSpec))
+	w.run("deploy", "--preview").want(t, 1, "the controllers would refuse the deployment, nothing was touched: the number of Redis shards cannot change from 3 to 4")
+	w.cluster.deaf = os.ErrDeadlineExceeded
+	w.run("deploy", "--preview").want(t, 1, `what runs on stack "local" is not known: the controllers do not answer`, "next: devctl status")
+	w.run("deploy", "-o", "json").want(t, 2, "--output is the format of a preview: give --preview too")
+	if len(w.cluster.deploys) > 0 || len(w.env.calls) > 0 {
+		t.Error("something was touched")
+	}
+}
+
 func TestPreviewOfTheDeployment(t *testing.T) {
 	t.Parallel()
 	spec := strings.Replace(localSpec, "shards: 3", "shards: 3, maxmemory: 96MiB", 1)
@@ -251,7 +273,7 @@ func TestPreviewOfTheDeployment(t *testing.T) {
 	}{
 		"nothing": {func(*world) {}, []string{"No changes"}},
 		"a change": {func(w *world) { w.write("stacks/Pulumi.local.yaml", spec) }, []string{
-			"deployment\n", "~ file /etc/devctl/services/redis-1", "- maxmemory 67108864\n", "+ maxmemory 100663296\n", "only the deployment changes"}},
+			"deployment\n", "~ file /etc/devctl/services/redis-1", "- maxmemory 67108864\n", "+ maxmemory 100663296\n", "Stack local: the deployment changes"}},
 		"not up": {func(w *world) { w.env.outputs = nil }, []string{"deployment\n", "+ unit redis-1.service", "+ unit keepalived.service"}},
 		"no answer": {func(w *world) { w.cluster.deaf = os.ErrDeadlineExceeded }, []string{
 			"What the deployment changes on the nodes: the controllers do not answer."}},

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"devctl/internal/api"
+	"devctl/internal/cli/planview"
 	"devctl/internal/cli/progress"
 	"devctl/stacks"
 )
@@ -22,21 +23,36 @@ const (
 
 type deployOptions struct {
 	timeout time.Duration
+	preview bool
+	format  previewFormat // of the preview
 }
 
 func newDeployCommand(d *deps) *cobra.Command {
-	var opts deployOptions
+	opts := deployOptions{format: previewText}
 	cmd := &cobra.Command{
 		Use:   "deploy",
 		Short: "Deploy Redis, HAProxy and keepalived on a stack that is up",
 		Long: `Tells the controllers what should run on the nodes, follows what they do, and ends when everything runs and is ready.
-It changes no machine. "devctl up" does the same after it has brought the machines up to date.`,
+It changes no machine. "devctl up" does the same after it has brought the machines up to date.
+
+With --preview it only shows what would change on which node: units and their files, against what runs now.`,
 		Example: `  devctl deploy
+  devctl deploy --preview
   devctl deploy --timeout 10m`,
 		Args: exactly(),
-		RunE: func(cmd *cobra.Command, _ []string) error { return runDeploy(cmd.Context(), d, opts) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			switch {
+			case opts.preview:
+				return runDeployPreview(cmd.Context(), d, opts.format)
+			case cmd.Flags().Changed("output"):
+				return usagef(cmd, "--output is the format of a preview: give --preview too")
+			}
+			return runDeploy(cmd.Context(), d, opts)
+		},
 	}
 	addTimeout(cmd, &opts.timeout)
+	cmd.Flags().BoolVar(&opts.preview, "preview", false, "show what would change, and change nothing")
+	addPreviewFormat(cmd, &opts.format)
 	return cmd
 }
 
@@ -70,6 +86,24 @@ func runDeploy(ctx context.Context, d *deps, opts deployOptions) error {
 		d.say("No changes: deployment %s of stack %s runs.", st.Deployed, spec.Stack)
 	}
 	return nil
+}
+
+// runDeployPreview shows what a deployment would change.
+func runDeployPreview(ctx context.Context, d *deps, format previewFormat) error {
+	spec, err := d.spec()
+	if err != nil {
+		return err
+	}
+	in := inputOf(spec)
+	found := previewDeployment(ctx, d, spec)
+	if found.view.Unknown != "" {
+		return withNext(fmt.Errorf("what runs on stack %q is not known: %s", spec.Stack, found.view.Unknown), d.command("status")+" and "+d.command("doctor")+" show more")
+	}
+	in.Deployment = &found.view
+	if err := printPlan(d, format, planview.New(in), "deploy --preview"); err != nil {
+		return err
+	}
+	return deployable(found)
 }
 
 // deploy makes what the spec wants what runs, and returns once it is settled, with the status then and whether

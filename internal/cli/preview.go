@@ -64,14 +64,19 @@ and nothing else. A plan that takes away a main or data node, the network or the
 			return runPreview(cmd.Context(), d, opts)
 		},
 	}
-	cmd.Flags().VarP(&opts.format, "output", "o", strings.Join(previewFormats, "|"))
-	mustRegister(cmd, "output", cobra.FixedCompletions(previewFormats, cobra.ShellCompDirectiveNoFileComp))
+	addPreviewFormat(cmd, &opts.format)
 	cmd.Flags().BoolVar(&opts.detailedExitCode, "detailed-exitcode", false, "exit with 2 when there is something to change")
 	cmd.Flags().BoolVar(&opts.offline, "offline", false, "ask nobody, compare with the last state")
 	cmd.Flags().StringVar(&opts.against, "against", "", "compare with the spec of the project in this folder (implies --offline)")
 	cmd.Flags().StringVar(&opts.savePlan, "save-plan", "", "write the plan to `FILE`, for up --plan")
 	addAllowReplace(d, cmd, &opts.allowReplace)
 	return cmd
+}
+
+// addPreviewFormat gives a command that shows plans its -o flag.
+func addPreviewFormat(cmd *cobra.Command, format *previewFormat) {
+	cmd.Flags().VarP(format, "output", "o", strings.Join(previewFormats, "|"))
+	mustRegister(cmd, "output", cobra.FixedCompletions(previewFormats, cobra.ShellCompDirectiveNoFileComp))
 }
 
 // previewFormat is how a preview is written: one of previewFormats. It is a pflag.Value.
@@ -147,7 +152,7 @@ func runOfflinePreview(ctx context.Context, d *deps, opts previewOptions) error 
 
 // showPlan prints the plan, saves it and makes the exit code of it if so asked.
 func showPlan(ctx context.Context, d *deps, env previewer, spec *stacks.Spec, found previewed, opts previewOptions) error {
-	if err := printPlan(d, opts.format, found.plan); err != nil {
+	if err := printPlan(d, opts.format, found.plan, "preview"); err != nil {
 		return err
 	}
 	if opts.savePlan != "" {
@@ -161,10 +166,10 @@ func showPlan(ctx context.Context, d *deps, env previewer, spec *stacks.Spec, fo
 	return nil
 }
 
-// printPlan writes the plan to stdout.
-func printPlan(d *deps, f previewFormat, plan planview.Plan) error {
+// printPlan writes the plan to stdout; command is the one that shows it again.
+func printPlan(d *deps, f previewFormat, plan planview.Plan, command string) error {
 	if f == previewMarkdown {
-		_, err := io.WriteString(d.streams.Out, plan.Markdown(d.command("preview")))
+		_, err := io.WriteString(d.streams.Out, plan.Markdown(d.command(command)))
 		return err
 	}
 	return output.Write(d.streams.Out, output.Format(f), plan, func(w io.Writer) error { return writePlan(w, plan, d.outStyle()) })

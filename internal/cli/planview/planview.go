@@ -153,6 +153,10 @@ func (p Plan) Line() string {
 	parts := p.counted()
 	same := p.Summary[engine.OpSame]
 	switch {
+	case p.Empty() && same == 0: // a deployment alone
+		return fmt.Sprintf("No changes: the nodes of stack %s have to run what the spec deploys.", p.Stack)
+	case len(parts) == 0 && same == 0:
+		return fmt.Sprintf("Stack %s: the deployment changes.", p.Stack)
 	case p.Empty():
 		return fmt.Sprintf("No changes: all %s of stack %s are as the spec wants them.", number(same, "resource", "resources"), p.Stack)
 	case len(parts) == 0:
