@@ -27,7 +27,7 @@ func (d *Deployment) group() (Group, bool) {
 	if d == nil || d.Unknown != "" {
 		return g, false
 	}
-	before, after := byNode(d.Before), byNode(d.After)
+	before, after := byNode(d.Before, d.After), byNode(d.After, d.Before)
 	names := slices.Collect(maps.Keys(before))
 	names = slices.AppendSeq(names, maps.Keys(after))
 	slices.SortFunc(names, byNumber)
@@ -40,17 +40,24 @@ func (d *Deployment) group() (Group, bool) {
 	return g, len(g.Configs) > 0
 }
 
-// byNode are the units and files of assignments, by node.
-func byNode(all []api.Assignment) map[string]diff.Config {
+// byNode are the units and files of assignments, by node. Of a unit that the others have not on that node, which comes or
+// goes as a whole, it is only the unit.
+func byNode(assigned, others []api.Assignment) map[string]diff.Config {
+	both := map[string]bool{}
+	for _, a := range others {
+		both[a.Node+" "+a.Unit] = true
+	}
 	nodes := map[string]diff.Config{}
-	for _, a := range all {
+	for _, a := range assigned {
 		parts := nodes[a.Node].Parts
 		parts = append(parts, diff.Part{Kind: diff.Unit, Name: a.Unit, Text: a.Text})
-		for _, f := range a.Files {
-			parts = append(parts, diff.Part{Kind: diff.File, Name: f.Path, Text: f.Content, Attributes: owned(f)})
-		}
-		for _, f := range a.Dirs {
-			parts = append(parts, diff.Part{Kind: diff.Directory, Name: f.Path, Attributes: owned(f)})
+		if both[a.Node+" "+a.Unit] {
+			for _, f := range a.Files {
+				parts = append(parts, diff.Part{Kind: diff.File, Name: f.Path, Text: f.Content, Attributes: owned(f)})
+			}
+			for _, f := range a.Dirs {
+				parts = append(parts, diff.Part{Kind: diff.Directory, Name: f.Path, Attributes: owned(f)})
+			}
 		}
 		nodes[a.Node] = diff.Config{Parts: parts}
 	}
