@@ -1,5 +1,6 @@
 // Command bench measures what devctl promises, as ratios and sizes taken in one run on one machine. Run it with
-// `make bench`. It makes no verdict of noise: it prints every run, the medians, and the bound each is held to.
+// `make bench`, or one part of it with `go run ./test/bench previews` or `… up`. It makes no verdict of noise: it prints
+// every run, the medians, and the bound each is held to.
 package main
 
 import (
@@ -47,10 +48,23 @@ func run(ctx context.Context) (err error) {
 		return err
 	}
 
-	if err := b.previews(); err != nil {
-		return err
+	part := ""
+	if len(os.Args) > 1 {
+		part = os.Args[1]
 	}
+	if part == "" || part == "previews" {
+		if err := b.previews(); err != nil {
+			return err
+		}
+	}
+	if part == "" || part == "up" {
+		return b.up()
+	}
+	return nil
+}
 
+// up measures the local stack.
+func (b bench) up() error {
 	// The first up builds the images, which is not what is measured.
 	if _, err := b.devctl("up", "--yes"); err != nil {
 		return err
