@@ -49,10 +49,17 @@ func (c *Cloud) exec(ctx context.Context, stack, node string, o ExecOptions) (ex
 		if !n.Running {
 			return 0, fmt.Errorf("node %q of stack %q is not running; run `devctl up -s %s` to bring it back", node, stack, stack)
 		}
-		exit, err := c.execIn(ctx, n.ID, o)
+		exit, err := c.execIn(ctx, n.ID, o.throughShell(node))
 		return exit, c.explain(ctx, fmt.Sprintf("run %q on node %s", strings.Join(o.Argv, " "), node), err)
 	}
 	return 0, fmt.Errorf("stack %q has no node %q; run `devctl status -s %s` to see its nodes", stack, node, stack)
+}
+
+// throughShell lets a shell become the command: a command that is not there is then what people know, exit code 127 and a
+// line on stderr, and not an error of the container runtime. The node's name begins the line.
+func (o ExecOptions) throughShell(node string) ExecOptions {
+	o.Argv = append([]string{"/bin/sh", "-c", `exec "$@"`, node}, o.Argv...)
+	return o
 }
 
 // run runs a command in a container and returns what it printed, errors included, and its exit code.

@@ -325,6 +325,10 @@ func TestExec(t *testing.T) {
 	if code != 7 || err != nil || out.String() != "from here" || complaint.String() != "aside\n" {
 		t.Errorf("got %d, %v, stdout %q, stderr %q", code, err, &out, &complaint)
 	}
+	code, err = run("data-1", ExecOptions{Argv: []string{"no-such-command", "--flag"}})
+	if code != 127 || err != nil || out.String() != "" || complaint.String() != "data-1: 1: exec: no-such-command: not found\n" {
+		t.Errorf("a command that is not there: got %d, %v, stdout %q, stderr %q", code, err, &out, &complaint)
+	}
 	// The command wants none of an input that never ends.
 	endless, feed := io.Pipe()
 	defer feed.Close()

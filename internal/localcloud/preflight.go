@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
 	"slices"
@@ -78,7 +80,11 @@ func (c *Cloud) checkEngine(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	ping, err := c.docker.Ping(limited)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("this user may not use the Docker engine at %s (%w); `sudo usermod -aG docker $USER` adds you to the group that may, "+
+			"from the next login on", c.docker.DaemonHost(), err)
+	case err != nil:
 		return fmt.Errorf("no Docker engine answers at %s (%w); start it with `systemctl start docker`, or `dockerd` where there is no "+
 			"systemd; `apt-get install docker.io` installs it; if yours is elsewhere, set DOCKER_HOST", c.docker.DaemonHost(), err)
 	}

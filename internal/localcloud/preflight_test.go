@@ -2,7 +2,11 @@ package localcloud
 
 import (
 	"context"
+	"net"
 	"net/netip"
+	"os"
+	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/docker/docker/client"
@@ -90,6 +94,22 @@ func TestOutsideBoundingSet(t *testing.T) {
 		if _, err := outsideBoundingSet(status); err == nil || err.Error() != want {
 			t.Errorf("%q: got error %v, want %s", status, err, want)
 		}
+	}
+}
+
+// TestDockerOfSomebodyElse has an engine whose socket belongs to a group that the user is not in.
+func TestDockerOfSomebodyElse(t *testing.T) {
+	t.Parallel()
+	denied := &net.OpError{Op: "dial", Net: "unix", Err: os.NewSyscallError("connect", syscall.EACCES)}
+	c, err := Connect(client.WithHost("unix:///run/docker.sock"), client.WithDialContext(func(context.Context, string, string) (net.Conn, error) { return nil, denied }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	problems := c.preflight(t.Context(), PreflightArgs{Stack: "alpha", CIDR: "198.18.0.0/24"})
+	const begin = "this user may not use the Docker engine at unix:///run/docker.sock (permission denied while trying to connect to the Docker daemon socket"
+	const end = "; `sudo usermod -aG docker $USER` adds you to the group that may, from the next login on"
+	if len(problems) != 1 || !strings.HasPrefix(problems[0].Error(), begin) || !strings.HasSuffix(problems[0].Error(), end) {
+		t.Errorf("got %v, want %s…%s", problems, begin, end)
 	}
 }
 
