@@ -26,6 +26,8 @@ type Part struct {
 	diff.Change
 	// Diff is a unified diff of the contents: hunks with their "@@" lines. It is empty when only attributes differ.
 	Diff []string `json:"diff,omitempty"`
+	// SameAs are nodes of an earlier group on which the part changes in the same way.
+	SameAs string `json:"sameAs,omitempty"`
 }
 
 // newConfig makes a difference of configurations; of a machine's, what every other change brings with it is left out.
@@ -120,16 +122,23 @@ func sorted(names []string) []string {
 	return slices.Compact(names)
 }
 
-// relate notes which configurations change as one of an earlier group does.
+// relate notes what changes as it does in an earlier group: a configuration as a whole, or parts of it.
 func relate(groups []Group) {
-	first := map[string]string{}
+	configs, parts := map[string]string{}, map[string]string{}
 	for _, g := range groups {
 		for i, c := range g.Configs {
-			key := c.signature()
-			if nodes, seen := first[key]; seen && !c.Unknown {
+			nodes, seen := configs[c.signature()]
+			if seen && !c.Unknown {
 				g.Configs[i].SameAs = nodes
-			} else {
-				first[key] = strings.Join(c.Nodes, ", ")
+				continue
+			}
+			configs[c.signature()] = strings.Join(c.Nodes, ", ")
+			for j, p := range c.Parts {
+				if nodes, seen := parts[p.signature()]; seen {
+					c.Parts[j].SameAs = nodes
+				} else {
+					parts[p.signature()] = strings.Join(c.Nodes, ", ")
+				}
 			}
 		}
 	}

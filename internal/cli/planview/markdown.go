@@ -121,7 +121,11 @@ func (p Plan) sections(g Group) []section {
 		all = append(all, c.section(g.Name == groupDeployment))
 	}
 	resources := section{title: g.Name + ": resources"}
-	for _, r := range p.rows(g) {
+	rows := p.rows(g)
+	if len(rows) == 1 && len(rows[0].lines) == 0 {
+		return append(titled(g, all), section{title: g.Name + ": " + rows[0].title})
+	}
+	for _, r := range rows {
 		sign := map[engine.Op]string{engine.OpCreate: "+", engine.OpUpdate: "!", engine.OpReplace: "!", engine.OpDelete: "-"}[r.op]
 		resources.lines = append(resources.lines, sign+" "+r.title)
 		for _, line := range r.lines {
@@ -132,15 +136,19 @@ func (p Plan) sections(g Group) []section {
 			resources.lines = append(resources.lines, line[:1]+"   "+line[1:])
 		}
 	}
+	all = titled(g, all)
 	if len(resources.lines) > 0 {
 		all = append(all, resources)
 	}
-	for i := range all {
-		if i < len(g.Configs) {
-			all[i].title = g.Name + ": " + all[i].title
-		}
-	}
 	return all
+}
+
+// titled puts the group's name before the titles.
+func titled(g Group, sections []section) []section {
+	for i := range sections {
+		sections[i].title = g.Name + ": " + sections[i].title
+	}
+	return sections
 }
 
 // section is what differs inside of a configuration.
@@ -153,7 +161,11 @@ func (c Config) section(deployment bool) section {
 	for _, p := range c.Parts {
 		names = append(names, p.Name)
 		sign := map[diff.Op]string{diff.Added: "+", diff.Changed: "!", diff.Removed: "-"}[p.Op]
-		s.lines = append(s.lines, fmt.Sprintf("%s %s %s %s", sign, p.Kind, p.Name, p.Op))
+		if p.SameAs != "" {
+			s.lines = append(s.lines, sign+" "+p.title())
+			continue
+		}
+		s.lines = append(s.lines, fmt.Sprintf("%s %s %s", sign, p.title(), p.Op))
 		s.lines = append(s.lines, p.attributes()...)
 		s.lines = append(s.lines, p.content(deployment)...)
 	}

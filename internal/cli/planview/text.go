@@ -79,7 +79,10 @@ func (c Config) text(s output.Style, deployment bool) []string {
 	}
 	for _, p := range c.Parts {
 		sign := map[diff.Op]string{diff.Added: s.Good("+"), diff.Changed: s.Warn("~"), diff.Removed: s.Bad("-")}[p.Op]
-		lines = append(lines, "      "+sign+" "+string(p.Kind)+" "+p.Name)
+		lines = append(lines, wrap("      "+sign+" ", p.title())...)
+		if p.SameAs != "" {
+			continue
+		}
 		lines = append(lines, diffText("        ", p.attributes(), s)...)
 		lines = append(lines, diffText("        ", p.content(deployment), s)...)
 	}
@@ -98,6 +101,15 @@ func (c Config) title(deployment bool) string {
 		title += ": only the update will know it"
 	case c.SameAs != "":
 		title += " changes as that of " + c.SameAs + " does"
+	}
+	return title
+}
+
+// title says what differs; of what was shown before, where.
+func (p Part) title() string {
+	title := string(p.Kind) + " " + p.Name
+	if p.SameAs != "" {
+		title += " " + map[diff.Op]string{diff.Added: "comes", diff.Changed: "changes", diff.Removed: "goes"}[p.Op] + " as on " + p.SameAs
 	}
 	return title
 }
