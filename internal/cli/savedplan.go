@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"devctl/internal/cli/planview"
@@ -167,6 +168,8 @@ func operations(events []engine.Event, placeholders []string) []planfile.Operati
 		}
 		all = append(all, op)
 	}
+	// The engine works on several at a time, and tells of them in another order every time.
+	slices.SortFunc(all, func(a, b planfile.Operation) int { return strings.Compare(a.URN, b.URN) })
 	return all
 }
 

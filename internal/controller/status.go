@@ -47,9 +47,9 @@ func (s state) status(stack string, now time.Time) api.Status {
 		st.Endpoint.Holder = holders[0]
 	}
 	missing := s.missing(now)
-	running := slices.Concat(s.assignmentProblems(), s.redisProblems(), s.balancerProblems(), s.endpointProblems())
+	// A machine that is back beats before all of its units are active.
+	running := slices.Concat(s.unitProblems(), s.assignmentProblems(), s.redisProblems(), s.balancerProblems(), s.endpointProblems())
 	problem(missing...)
-	problem(s.unitProblems()...)
 	problem(running...)
 	ops := plan.Assignments(s.target(), s.assignments)
 	if len(ops) > 0 {
@@ -105,6 +105,9 @@ func (s state) missing(now time.Time) []string {
 func (s state) unitProblems() []string {
 	var out []string
 	for _, n := range s.nodes {
+		if len(s.units[n.Name]) == 0 {
+			out = append(out, fmt.Sprintf("%s has not told yet how its units are", n.Name))
+		}
 		for _, u := range nodeStatus(n, s.units[n.Name]).Units {
 			if !u.Ready() {
 				out = append(out, fmt.Sprintf("%s on %s is %s%s", u.Name, n.Name, cmp.Or(u.Active, "unknown"), because(u.Message)))

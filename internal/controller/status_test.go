@@ -115,6 +115,18 @@ func TestWhatIsWrongAndWhatIsTold(t *testing.T) {
 			problems: []string{"redis-1.service on data-1 is activating: exit status 1; no memory"},
 			events:   []string{"error: redis-1.service on data-1 failed: exit status 1; no memory"},
 		},
+		"a worker is back, and not all of its own units": {
+			breaks: func(s *state) {
+				s.units["worker-2"]["devctl-agent.service"] = api.UnitStatus{Name: "devctl-agent.service", Active: "activating", Sub: "start"}
+			},
+			problems: []string{"devctl-agent.service on worker-2 is activating"},
+		},
+		"a worker is back, and has not looked at its units": {
+			breaks: func(s *state) {
+				s.units["worker-2"] = map[string]api.UnitStatus{}
+			},
+			problems: []string{"worker-2 has not told yet how its units are", "haproxy.service on worker-2 has not been started yet", "keepalived.service on worker-2 has not been started yet"},
+		},
 		"a failed unit tries again": {
 			breaks: func(s *state) {
 				a := s.assignments[0]

@@ -49,7 +49,7 @@ type File struct {
 	Program    map[string]string   `json:"program"`           // what the plan was computed by and with: versions, images
 	Secrets    map[string]string   `json:"secrets,omitempty"` // imported ones by name: Keyed
 	State      map[string]Resource `json:"state"`             // by URN
-	Operations []Operation         `json:"operations"`        // in the order of the plan
+	Operations []Operation         `json:"operations"`        // sorted by URN
 	// Deployment is what the controllers would change, nil when they were not asked or did not answer.
 	Deployment []Deployed `json:"deployment,omitempty"`
 	// DeploymentKnown tells that Deployment is what they answered, be it nothing.
