@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"strings"
 
+	"devctl/images"
 	"devctl/internal/cli/planview"
 	"devctl/internal/engine"
 	"devctl/internal/provider"
@@ -27,9 +29,11 @@ type offlineStack struct {
 	served *standin.Served
 	input  planview.Input // what is known about the preview before it runs
 	home   string         // the data folder that it works in
+	own    bool           // it is a folder for this preview only
+	keep   bool           // also afterwards: a log in it is worth reading
 	// deployment is compared with what the other spec deploys, or with nothing: no controller is asked.
 	deployment redeployment
-	close      func()
+	stop       func()
 }
 
 // openOffline makes a stack ready for a preview without anybody to ask. It is compared with its last state; with base,
@@ -40,65 +44,38 @@ func (d *deps) openOffline(ctx context.Context, spec, base *stacks.Spec, against
 	if err != nil {
 		return nil, err
 	}
-	s := &offlineStack{input: inputOf(spec)}
+	set, err := d.images()
+	if err != nil {
+		return nil, err
+	}
+	serving, stop := context.WithCancel(d.hard)
+	s := &offlineStack{input: inputOf(spec), stop: stop}
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
 	missing := fmt.Sprintf("there is no stack %s in %s", spec.Stack, against)
 	if against == "" {
 		if missing, err = noState(ctx, o); err != nil {
 			return nil, err
 		}
 	}
-	cleanup := func() error { return nil }
-	if base != nil || missing != "" {
-		if o.Home, err = os.MkdirTemp("", "devctl-preview-"); err != nil {
-			return nil, fmt.Errorf("make a folder for the preview: %w", err)
-		}
-		o.Backend, o.SecretsProvider = "", ""
-		cleanup = func() error { return os.RemoveAll(o.Home) }
-	}
-	s.home = o.Home
-	serving, stop := context.WithCancel(d.hard)
-	s.close = func() {
-		stop()
-		if s.served != nil {
-			s.served.Wait()
-		}
-		if err := cleanup(); err != nil {
-			d.say("A folder of the preview is left: %v", err)
-		}
-	}
-	defer func() {
-		if err != nil {
-			s.close()
-		}
-	}()
 	if base != nil {
 		s.input.Against = against
 	} else {
 		s.input.Unknowns = append(s.input.Unknowns, unknownOf(spec.Provider, missing))
 	}
-	known, err := lookups(ctx, o)
-	if err != nil {
-		return nil, err
+	if s.own = base != nil || missing != ""; s.own {
+		if o.Home, err = os.MkdirTemp("", "devctl-preview-"); err != nil {
+			return nil, fmt.Errorf("make a folder for the preview: %w", err)
+		}
+		o.Backend, o.SecretsProvider = "", ""
 	}
-	options := standin.Options{Packages: standIns[spec.Provider], Known: known}
-	if base != nil {
-		options.World = standin.NewWorld()
-	}
-	if s.served, err = standin.Serve(serving, options); err != nil {
-		return nil, err
-	}
-	set, err := d.images()
-	if err != nil {
-		return nil, err
-	}
+	s.home = o.Home
 	s.deployment = offlineDeployment(spec, base, missing == "", set.Deployed())
-	port, _, err := provider.Serve(serving, provider.Options{Cloud: provider.Paper{}, Images: set, Bundles: provider.Paper{}})
-	if err != nil {
+	if o.Providers, err = s.serve(ctx, serving, o, set, base != nil); err != nil {
 		return nil, err
-	}
-	o.Providers = map[string]int{provider.Name: port}
-	for name, port := range s.served.Ports {
-		o.Providers[name] = port
 	}
 	program := func(spec *stacks.Spec) engine.Options {
 		o.Program = stacks.Program(spec, d.cloudOf(spec, set, allowed), set.Etcd(), nil)
@@ -113,8 +90,39 @@ func (d *deps) openOffline(ctx context.Context, spec, base *stacks.Spec, against
 	return s, err
 }
 
-// Close ends the stand-ins.
-func (s *offlineStack) Close() { s.close() }
+// serve serves stand-ins and devctl's own provider until serving ends, and returns their ports. With a world, resources can be
+// made in it.
+func (s *offlineStack) serve(ctx, serving context.Context, o engine.Options, set *images.Set, world bool) (map[string]int, error) {
+	known, err := lookups(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	options := standin.Options{Packages: standIns[s.input.Provider], Known: known}
+	if world {
+		options.World = standin.NewWorld()
+	}
+	if s.served, err = standin.Serve(serving, options); err != nil {
+		return nil, err
+	}
+	port, _, err := provider.Serve(serving, provider.Options{Cloud: provider.Paper{}, Images: set, Bundles: provider.Paper{}})
+	if err != nil {
+		return nil, err
+	}
+	ports := maps.Clone(s.served.Ports)
+	ports[provider.Name] = port
+	return ports, nil
+}
+
+// Close ends the stand-ins, and removes what the preview wrote.
+func (s *offlineStack) Close() {
+	s.stop()
+	if s.served != nil {
+		s.served.Wait()
+	}
+	if s.own && !s.keep {
+		_ = os.RemoveAll(s.home) // in the folder for temporary files, which somebody empties
+	}
+}
 
 // makeBase writes a state as if the stack were up.
 func makeBase(ctx context.Context, o engine.Options) error {

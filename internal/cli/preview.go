@@ -144,6 +144,7 @@ func runOfflinePreview(ctx context.Context, d *deps, opts previewOptions) error 
 	defer env.Close()
 	found, err := planOf(ctx, d, env, env.input, env.unknowns, func(context.Context) redeployment { return env.deployment })
 	if err != nil {
+		env.keep = true // the error names its log
 		return err
 	}
 	found.offline, found.placeholders = true, env.placeholders()

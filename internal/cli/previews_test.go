@@ -257,3 +257,53 @@ func copyTree(t *testing.T, from, to string) {
 		t.Fatal(err)
 	}
 }
+
+// TestPreviewAgainst compares two versions of a spec through the command line, on a machine on which there is nothing else.
+func TestPreviewAgainst(t *testing.T) {
+	t.Parallel()
+	text, home := exampleSpecs[stacks.ProviderAWS], t.TempDir()
+	base := paperWorld(t, "prod", text, home)
+	w := paperWorld(t, "prod", strings.Replace(text, "data: {count: 4", "data: {count: 5", 1), home)
+	for _, name := range []string{"HOME", "DOCKER_HOST", "AWS_ACCESS_KEY_ID"} {
+		w.environ[name] = "/nonexistent"
+	}
+	r := w.run("-s", "prod", "preview", "--against", base.dir, "--detailed-exitcode").want(t, 2)
+	for _, line := range []string{"  + data-5 is created\n", "Compared with the spec in " + base.dir + ".\n", "Stack prod: 3 to create, "} {
+		if !strings.Contains(r.out, line) {
+			t.Errorf("the preview does not say %q:\n%s", line, r.out)
+		}
+	}
+	base.run("-s", "prod", "preview", "--against", base.dir, "--detailed-exitcode").want(t, 0)
+
+	empty := newWorld(t)
+	r = w.run("-s", "prod", "preview", "--against", empty.dir).want(t, 0)
+	said := strings.Join(strings.Fields(r.out), " ")
+	if want := "- What exists: there is no stack prod in " + empty.dir + ", so everything looks new."; !strings.Contains(said, want) {
+		t.Errorf("the preview does not say %q:\n%s", want, r.out)
+	}
+	if left, err := os.ReadDir(home); err != nil || len(left) > 0 {
+		t.Errorf("it left %v in the data folder, %v", left, err)
+	}
+}
+
+// TestPreviewThatFails keeps the log that its error names.
+func TestPreviewThatFails(t *testing.T) {
+	t.Parallel()
+	w := paperWorld(t, "prod", exampleSpecs[stacks.ProviderDigitalOcean], t.TempDir())
+	w.deps.images = func() (*images.Set, error) {
+		set := paperImages()
+		set.Services[0].Ref = "" // the program refuses to run without etcd
+		return set, nil
+	}
+	r := w.run("-s", "prod", "preview", "--offline").want(t, 1, "preview failed:", "the log is in")
+	_, dir, _ := strings.Cut(r.err, "the log is in ")
+	dir, _, _ = strings.Cut(strings.TrimSpace(dir), "\n")
+	if _, err := os.Stat(dir); err != nil {
+		t.Errorf("there is no log in %q: %v", dir, err)
+	}
+	if i := strings.Index(dir, "/runs/"); i > 0 {
+		if err := os.RemoveAll(dir[:i]); err != nil {
+			t.Error(err)
+		}
+	}
+}
