@@ -44,6 +44,9 @@ func (s *Stack) Up(ctx context.Context, each func(Event)) (Summary, error) {
 		if s.options.Refresh {
 			opts = append(opts, optup.Refresh())
 		}
+		if s.options.Only != "" {
+			opts = append(opts, optup.Target([]string{s.options.Only}))
+		}
 		_, err := stack.Up(ctx, opts...)
 		return err
 	})

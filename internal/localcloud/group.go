@@ -111,12 +111,15 @@ func (c *Cloud) Converge(ctx context.Context, g Group, formed bool, log func(str
 		return nil, err
 	}
 	// A main that was ready had a quorum around it: the cluster exists, whatever the state of the last run says.
-	formed = formed || slices.ContainsFunc(have, func(n Node) bool { return n.Ready })
-	if g.Role == api.RoleMain && formed && !slices.ContainsFunc(have, func(n Node) bool { return n.Ready }) {
-		return have, fmt.Errorf("all main nodes of stack %q are gone, and with them what etcd knew: what runs on the other nodes goes on, "+
-			"but a new control plane would not know of it; run `devctl destroy -s %s`, then `devctl up -s %s`", g.Stack, g.Stack, g.Stack)
+	formed = formed || anyReady(have)
+	switch {
+	case g.Role == api.RoleMain && len(have) == 0 && c.EtcdData != nil:
+		err = c.restoreMains(ctx, g, log)
+	case g.Role == api.RoleMain && formed && lost(g, have):
+		return have, lostMains(g.Stack)
+	default:
+		err = c.converge(ctx, g, plan(g, have), formed, log)
 	}
-	err = c.converge(ctx, g, plan(g, have), formed, log)
 	if err == nil {
 		err = c.removeVolumes(ctx, g.Stack, g.Role)
 	}
