@@ -86,7 +86,7 @@ func runSnapshotRestore(ctx context.Context, d *deps, wanted string, opts restor
 	if err := mayRestore(ctx, d, spec, out, opts.force); err != nil {
 		return err
 	}
-	dir, err := workFolder(d)
+	dir, err := workFolder(d, spec.Stack)
 	if err != nil {
 		return err
 	}
@@ -174,17 +174,14 @@ func answers(ctx context.Context, d *deps, out *stacks.Outputs) bool {
 	return err == nil
 }
 
-// workFolder makes a folder for what holds secrets and nobody needs afterwards.
-func workFolder(d *deps) (string, error) {
+// workFolder makes a folder for what holds secrets and nobody needs afterwards. One that a killed run left goes.
+func workFolder(d *deps, stack string) (string, error) {
 	home, err := dataDir(d.getenv)
 	if err != nil {
 		return "", err
 	}
-	if err := os.MkdirAll(home, 0o700); err != nil {
-		return "", fmt.Errorf("prepare to restore: %w", err)
-	}
-	dir, err := os.MkdirTemp(home, "restore-*") // 0700
-	if err != nil {
+	dir := filepath.Join(home, "restore-"+stack)
+	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o700)); err != nil {
 		return "", fmt.Errorf("prepare to restore: %w", err)
 	}
 	return dir, nil

@@ -31,50 +31,44 @@ func (l *leader) keepSnapshots(ctx context.Context) error {
 	}
 	tick := time.NewTicker(snapshotLook)
 	defer tick.Stop()
-	var taken int64 // the revision of this leader's last one
-	var last string // failure, so that a lasting one is logged once
+	var taken int64    // the revision of this leader's last one
+	last := time.Now() // when that was, at first its election
+	var failure string // so that a lasting one is logged once
 	for {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-tick.C:
 		}
-		revision, err := l.snapshotIfDue(ctx, taken)
+		revision, err := l.snapshotIfDue(ctx, taken, last)
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case err != nil && err.Error() != last:
-			last = err.Error()
+		case err != nil && err.Error() != failure:
+			failure = err.Error()
 			l.log.Warn("no snapshot of etcd could be taken, trying on", "error", err)
-		case err == nil:
-			taken, last = max(taken, revision), ""
+		case err == nil && revision > 0:
+			taken, last, failure = revision, time.Now(), ""
 		}
 	}
 }
 
-// snapshotIfDue takes a snapshot if one is due, and returns its revision, otherwise 0. taken is the revision of the last.
-func (l *leader) snapshotIfDue(ctx context.Context, taken int64) (int64, error) {
+// snapshotIfDue takes a snapshot if one is due, and returns its revision, otherwise 0. taken is the revision of
+// the last one, 0 for none.
+func (l *leader) snapshotIfDue(ctx context.Context, taken int64, last time.Time) (int64, error) {
 	changed, err := l.changedAt(ctx)
 	if err != nil || changed == 0 {
 		return 0, err // before anything is deployed there is nothing to lose
 	}
-	have, err := l.snapshots.List()
-	if err != nil {
-		return 0, err
-	}
-	var last time.Time
-	if len(have) > 0 {
-		last = have[0].Time
-	}
-	now := time.Now()
-	if !snapshotDue(now, last, changed > taken && l.settled.Load()) {
+	if !snapshotDue(time.Since(last), taken > 0, changed > taken && l.settled.Load()) {
 		return 0, nil
 	}
+	begun := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, snapshotTimeout)
 	defer cancel()
 	var at int64
 	err = l.snapshot(ctx, func(revision int64, r io.Reader) error {
-		info, err := l.snapshots.Add(now, revision, r)
+		info, err := l.snapshots.Add(begun, revision, r)
 		if err == nil {
 			at = revision
 			l.log.Info("took a snapshot of etcd", "name", info.Name, "revision", revision, "bytes", info.Size)
@@ -84,12 +78,11 @@ func (l *leader) snapshotIfDue(ctx context.Context, taken int64) (int64, error) 
 	return at, err
 }
 
-// snapshotDue tells whether it is time for another snapshot. changed: something has changed since, and is done. A change
-// that is not done is in the next snapshot: one taken in its midst would bring back what nobody wanted to stay. A last one
-// of the future is that of a clock that was set back.
-func snapshotDue(now, last time.Time, changed bool) bool {
-	age := now.Sub(last)
-	return age < 0 || age >= snapshotEvery || changed && age >= snapshotPause
+// snapshotDue tells whether it is time for another snapshot; age is that of the last one, or of the leadership when there is
+// none. changed: something has changed since, and is done. A change that is not done is in the next snapshot: one taken in
+// its midst would bring back what nobody wanted to stay.
+func snapshotDue(age time.Duration, taken, changed bool) bool {
+	return age >= snapshotEvery || changed && (!taken || age >= snapshotPause)
 }
 
 // changedAt is the revision at which the deployment or an assignment was changed last; 0 when there is no deployment.
