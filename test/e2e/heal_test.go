@@ -87,9 +87,9 @@ func healedSince(name string, moment time.Time) func(api.Status) bool {
 
 // TestNoSupervisorWithoutSocket: where Docker's socket cannot be handed on, up works, and says what does not.
 func TestNoSupervisorWithoutSocket(t *testing.T) {
-	f := newFront(t) // before the stack, which is destroyed through it when the test ends
+	address := newFront(t).overTCP() // before the stack, which is destroyed through it when the test ends
 	s := newStack(t, "e2eheal", "198.18.96.0/24")
-	s.env = append(s.env, "DOCKER_HOST="+f.overTCP())
+	s.env = append(s.env, "DOCKER_HOST="+address)
 	const off = "self-healing of machines is off: Docker is at tcp://127.0.0.1:"
 	if up := s.must(t, 15*time.Minute, "up", "--yes"); !strings.Contains(up.stderr, off) {
 		t.Errorf("up does not say %q:\n%s", off, up.stderr)
