@@ -19,7 +19,7 @@ export CGO_ENABLED := 0
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-build: devctl tools ## Build devctl, devctld and the pinned tools into bin/
+build: devctl tools ## Build devctl, its daemons and the pinned tools into bin/
 
 # Go itself knows whether anything has changed; without a change this takes a second. No commit is stamped into them:
 # devctld is part of what a machine is made from, and a commit to the docs must not replace machines. Without gRPC's trace
@@ -27,6 +27,7 @@ build: devctl tools ## Build devctl, devctld and the pinned tools into bin/
 devctl:
 	@go build -trimpath -buildvcs=false -ldflags '-s -w' -o $(BIN)/ ./cmd/devctl
 	@go build -trimpath -buildvcs=false -ldflags '-s -w' -tags grpcnotrace -o $(BIN)/ ./cmd/devctld
+	@go build -trimpath -buildvcs=false -ldflags '-s -w' -o $(BIN)/ ./cmd/devctl-supervisor
 
 plugin: ## Build devctl's provider for those who run Pulumi themselves
 	@go build -trimpath -buildvcs=false -ldflags '-s -w' -o $(BIN)/ ./cmd/pulumi-resource-devctl

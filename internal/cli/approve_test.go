@@ -80,7 +80,7 @@ func TestWhatWasApprovedRuns(t *testing.T) {
 	}
 	w.env.calls = nil
 	w.run("up", "--plan", file).want(t, 0) // without a terminal, and without --yes
-	if d := cmp.Diff([]string{"open", "preview", "up"}, w.env.calls); d != "" {
+	if d := cmp.Diff([]string{"open", "preview", "up", "supervise"}, w.env.calls); d != "" {
 		t.Error(d)
 	}
 }
@@ -195,7 +195,7 @@ func TestGuardOnANewStack(t *testing.T) {
 	w.run("up", "--yes", "--allow-replace", "data-9").want(t, 2, `--allow-replace does not take "data-9"`)
 	w.env.calls = nil
 	w.run("up", "--yes").want(t, 0)
-	if d := cmp.Diff([]string{"open", "up"}, w.env.calls); d != "" {
+	if d := cmp.Diff([]string{"open", "up", "supervise"}, w.env.calls); d != "" {
 		t.Errorf("a new stack is looked at first: %s", d)
 	}
 }

@@ -30,6 +30,7 @@ func allChecks(d *deps) []check {
 	checks = append(checks, machineChecks(home, binDir(d.getenv), nodes)...)
 	return append(checks,
 		check{"state", func(ctx context.Context) finding { return checkState(ctx, d) }},
+		check{"self-healing", func(ctx context.Context) finding { return checkSupervised(ctx, d, spec) }},
 		check{"leftovers", func(ctx context.Context) finding { return checkLeftovers(ctx, d) }},
 	)
 }
@@ -75,6 +76,23 @@ func checkState(ctx context.Context, d *deps) finding {
 		}
 	}
 	return ok(count(created, "stack", "stacks") + " created, none locked")
+}
+
+// checkSupervised looks whether machines that are lost come back by themselves.
+func checkSupervised(ctx context.Context, d *deps, spec *stacks.Spec) finding {
+	if spec == nil || spec.Provider != stacks.ProviderLocal {
+		return ok("machines are the cloud's to replace")
+	}
+	err := d.supervised(ctx, spec.Stack)
+	switch {
+	case errors.Is(err, localcloud.ErrNoSocket):
+		return warn(err.Error(), "set DOCKER_HOST to the unix socket of a Docker engine on this machine, if machines shall come back by themselves")
+	case !d.exists(spec.Stack):
+		return ok("stack " + spec.Stack + " is not up")
+	case err != nil:
+		return warn(err.Error()+": a node that is lost stays lost", d.command("up")+" starts it")
+	}
+	return ok("nodes of stack " + spec.Stack + " that are lost are replaced")
 }
 
 // checkLeftovers looks for what belongs to stacks that the state does not know.

@@ -273,6 +273,41 @@ func TestDoctor(t *testing.T) {
 	w.run("doctor").want(t, 0)
 }
 
+func TestSupervision(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cluster.statuses = []api.Status{testStatus()}
+	w.deps.global = globalOptions{stack: "local", dir: w.dir}
+	spec, err := w.deps.spec()
+	if err != nil {
+		t.Fatal(err)
+	}
+	off := fmt.Errorf("%w: Docker is elsewhere", localcloud.ErrNoSocket)
+	unknown := errors.New("create the supervisor: no space left")
+	for _, tc := range []struct {
+		err    error
+		exists bool
+		want   finding
+		code   int
+		said   string // by up
+	}{
+		{nil, true, ok("nodes of stack local that are lost are replaced"), 0, ""},
+		{off, true, warn("self-healing of machines is off: Docker is elsewhere", "set DOCKER_HOST to the unix socket of a Docker engine on this machine, if machines shall come back by themselves"),
+			0, "warning: self-healing of machines is off: Docker is elsewhere.\n"},
+		{unknown, true, warn("create the supervisor: no space left: a node that is lost stays lost", w.deps.command("up")+" starts it"),
+			1, "error: let the machines of stack \"local\" heal by themselves: create the supervisor: no space left\nnext: devctl up tries again\n"},
+		{unknown, false, ok("stack local is not up"), 1, ""},
+	} {
+		w.env.exists, w.env.unsupervised = tc.exists, tc.err
+		w.deps.supervised = func(context.Context, string) error { return tc.err }
+		if got := checkSupervised(t.Context(), w.deps, spec); got != tc.want {
+			t.Errorf("%v: doctor finds %+v, want %+v", tc.err, got, tc.want)
+		}
+		w.err.b.Reset()
+		w.run("up", "--yes").want(t, tc.code, tc.said)
+	}
+}
+
 func TestLeftoversAreCounted(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -53,7 +53,9 @@ type deps struct {
 	leftovers func(ctx context.Context, stack string) ([]string, error) // on this machine
 	sweep     func(ctx context.Context, stack string) error             // removes the leftovers
 	purge     func(ctx context.Context) error
-	checks    func() []check
+	// supervised is nil when a stack's groups keep their size by themselves.
+	supervised func(ctx context.Context, stack string) error
+	checks     func() []check
 }
 
 // environment is one stack as the engine sees it.
@@ -63,6 +65,9 @@ type environment interface {
 	Up(ctx context.Context, each func(engine.Event)) (engine.Summary, error)
 	// Made gets the outputs of an update while it still runs, as soon as they are known.
 	Made() <-chan *stacks.Outputs
+	// Supervise lets groups of machines that are up keep their size by themselves, where devctl sees to that: on local. It is
+	// localcloud.ErrNoSocket where that cannot be.
+	Supervise(ctx context.Context) error
 	Refresh(ctx context.Context, each func(engine.Event)) (engine.Summary, error)
 	Destroy(ctx context.Context, each func(engine.Event)) (engine.Summary, error)
 	Remove(ctx context.Context) error

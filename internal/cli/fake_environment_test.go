@@ -27,7 +27,8 @@ type fakeEnvironment struct {
 	onRun         func(ctx context.Context)
 	calls         []string
 	leftover      []string
-	stubborn      bool // the leftovers cannot be removed
+	unsupervised  error // of Supervise
+	stubborn      bool  // the leftovers cannot be removed
 }
 
 func newFakeEnvironment() *fakeEnvironment {
@@ -107,6 +108,11 @@ func (e *fakeEnvironment) Basis(_ context.Context, keyOutput string) (engine.Bas
 
 func (e *fakeEnvironment) Up(ctx context.Context, each func(engine.Event)) (engine.Summary, error) {
 	return e.run(ctx, "up", e.up, each)
+}
+
+func (e *fakeEnvironment) Supervise(context.Context) error {
+	e.calls = append(e.calls, "supervise")
+	return e.unsupervised
 }
 
 func (e *fakeEnvironment) Refresh(ctx context.Context, each func(engine.Event)) (engine.Summary, error) {

@@ -27,7 +27,7 @@ func TestUp(t *testing.T) {
 	r := w.run("up", "--yes").want(t, 0)
 	golden(t, "up.txt", r.out)
 	golden(t, "up.log", r.err)
-	if d := cmp.Diff([]string{"open", "preview", "up"}, w.env.calls); d != "" {
+	if d := cmp.Diff([]string{"open", "preview", "up", "supervise"}, w.env.calls); d != "" {
 		t.Error(d)
 	}
 }
@@ -50,7 +50,7 @@ func TestUpAsksOnATerminal(t *testing.T) {
 		w.env.preview, w.env.up = plan, creation()
 		w.cluster.statuses = []api.Status{testStatus()}
 		r := w.run("up").want(t, code, "+ create network", "Stack local: 1 to create.", "Make these changes to stack local? [y/N]")
-		want := []string{"open", "preview", "up"}
+		want := []string{"open", "preview", "up", "supervise"}
 		if code != 0 {
 			want = want[:2]
 			r.want(t, code, "cancelled: nothing was changed")

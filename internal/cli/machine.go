@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"devctl/internal/localcloud"
 )
 
 const (
@@ -26,7 +28,7 @@ const (
 )
 
 // binaries are the programs that devctl starts, or puts on nodes.
-var binaries = []string{"pulumi", "devctld", "etcd", "etcdctl", "etcdutl"}
+var binaries = []string{"pulumi", "devctld", localcloud.SupervisorBinary, "etcd", "etcdctl", "etcdutl"}
 
 // machineChecks look at this machine.
 func machineChecks(home, binDir string, nodes int) []check {

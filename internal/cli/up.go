@@ -92,11 +92,20 @@ func runUp(ctx context.Context, d *deps, opts upOptions) error {
 	if err != nil {
 		return err
 	}
+	supervising := make(chan error, 1)
+	go func() { supervising <- env.Supervise(ctx) }()
 	st, deployed, err := deploy(ctx, d, show, spec, out, opts.timeout)
+	unsupervised := <-supervising
 	if err != nil {
 		return err
 	}
+	if unsupervised != nil && !errors.Is(unsupervised, localcloud.ErrNoSocket) {
+		return withNext(fmt.Errorf("let the machines of stack %q heal by themselves: %w", spec.Stack, unsupervised), d.command("up")+" tries again")
+	}
 	show.Close()
+	if unsupervised != nil {
+		d.say("%s%s.", d.errStyle().Warn("warning: "), unsupervised)
+	}
 	markOutdated(&st, out.Configs)
 	return writeUp(d.streams.Out, d, spec.Provider, out, st, summary.Changed() || deployed)
 }

@@ -25,7 +25,7 @@ func realDeps(s Streams) *deps {
 	d := &deps{
 		streams: s, program: programName(os.Args), getenv: os.Getenv, now: time.Now, after: time.After,
 		dial: dialControllers, slots: openSlots, exec: localcloud.Exec, preflight: localcloud.Preflight,
-		leftovers: localcloud.Leftovers, sweep: localcloud.RemoveStack, purge: localcloud.PurgeCache,
+		leftovers: localcloud.Leftovers, sweep: localcloud.RemoveStack, purge: localcloud.PurgeCache, supervised: localcloud.Supervised,
 	}
 	d.images = sync.OnceValues(func() (*images.Set, error) {
 		dir := binDir(d.getenv)
@@ -124,12 +124,16 @@ func (d *deps) engine(ctx context.Context, o engine.Options) (*engine.Stack, err
 // openedStack is a stack with the provider that its resources need.
 type openedStack struct {
 	*engine.Stack
-	made  chan *stacks.Outputs
-	close func()
+	made      chan *stacks.Outputs
+	supervise func(ctx context.Context) error
+	close     func()
 }
 
 // Made gets the outputs of an update as soon as its program knows them.
 func (s *openedStack) Made() <-chan *stacks.Outputs { return s.made }
+
+// Supervise lets the machines that the provider was asked for keep their number.
+func (s *openedStack) Supervise(ctx context.Context) error { return s.supervise(ctx) }
 
 // Close ends the provider.
 func (s *openedStack) Close() { s.close() }
@@ -188,6 +192,11 @@ func (d *deps) openStack(ctx context.Context, stack string, spec *stacks.Spec, a
 		if work.Images, err = d.images(); err != nil {
 			return nil, err
 		}
+		if spec.Provider == stacks.ProviderLocal {
+			if cloud.Supervisor, err = os.ReadFile(filepath.Join(binDir(d.getenv), localcloud.SupervisorBinary)); err != nil {
+				return nil, withNext(fmt.Errorf("read the supervisor of local machines: %w", err), "build it with `make build`, or set DEVCTL_BIN_DIR to its folder")
+			}
+		}
 		bundles.Name = work.Images.Bundle()
 		bundles.Save = func(ctx context.Context, w io.Writer, log func(string)) error {
 			return cloud.SaveServices(ctx, work.Images, w, log)
@@ -218,7 +227,8 @@ func (d *deps) openStack(ctx context.Context, stack string, spec *stacks.Spec, a
 			return nil, err
 		} // without outputs the stack was never complete: there is no cluster whose health could be waited for
 	}
-	return &openedStack{Stack: opened, made: made, close: stop}, nil
+	supervise := func(ctx context.Context) error { return cloud.Supervise(ctx, stack) }
+	return &openedStack{Stack: opened, made: made, supervise: supervise, close: stop}, nil
 }
 
 // dialControllers connects as the stack's admin.

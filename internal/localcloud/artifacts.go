@@ -227,7 +227,7 @@ func (c *Cloud) createHelper(ctx context.Context, set *images.Set) (id string, e
 		if err != nil && !errdefs.IsNotFound(err) {
 			return err
 		}
-		host := nodeHostConfig()
+		host := c.nodeHostConfig()
 		host.NetworkMode = "none"
 		host.Mounts = []mount.Mount{{Type: mount.TypeVolume, Source: set.Store, Target: artifactsDir}}
 		created, err := c.docker.ContainerCreate(ctx, &container.Config{

@@ -22,7 +22,7 @@ import (
 // parallelRemovals is how many nodes are removed at the same time.
 const parallelRemovals = 8
 
-// Group is the desired state of the machines of one role.
+// Group is the desired state of the machines of one role. The supervisor has it as JSON.
 type Group struct {
 	Stack   string
 	Role    api.Role
@@ -106,18 +106,31 @@ func plan(g Group, have []Node) []step {
 // is not touched. After Stop the nodes in work are finished, health included, and the others left are an error. formed says that the group was complete once: main nodes that are made from then on join the etcd
 // cluster that exists.
 func (c *Cloud) Converge(ctx context.Context, g Group, formed bool, log func(string)) ([]Node, error) {
+	release, err := c.hold(ctx, g.Stack)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	have, err := c.Nodes(ctx, g.Stack, g.Role)
 	if err != nil {
 		return nil, err
 	}
 	// A main that was ready had a quorum around it: the cluster exists, whatever the state of the last run says.
 	formed = formed || anyReady(have)
-	switch {
-	case g.Role == api.RoleMain && len(have) == 0 && c.EtcdData != nil:
+	restoring := g.Role == api.RoleMain && len(have) == 0 && c.EtcdData != nil
+	if formed && !restoring {
+		if err := lost(g, have); err != nil {
+			return have, err
+		}
+	}
+	if formed {
+		if err := c.tell(ctx, g); err != nil {
+			return have, err
+		}
+	}
+	if restoring {
 		err = c.restoreMains(ctx, g, log)
-	case g.Role == api.RoleMain && formed && lost(g, have):
-		return have, lostMains(g.Stack)
-	default:
+	} else {
 		err = c.converge(ctx, g, plan(g, have), formed, log)
 	}
 	if err == nil {
@@ -125,6 +138,16 @@ func (c *Cloud) Converge(ctx context.Context, g Group, formed bool, log func(str
 	}
 	have, listErr := c.Nodes(context.WithoutCancel(ctx), g.Stack, g.Role)
 	return have, errors.Join(err, listErr)
+}
+
+// tell hands over what a group is to be before it is made so: should this process die on the way, the supervisor brings back a node that
+// is missing then.
+func (c *Cloud) tell(ctx context.Context, g Group) error {
+	s, err := c.findSupervisor(ctx, g.Stack)
+	if err != nil || s == nil {
+		return err
+	}
+	return c.handOver(ctx, s, g)
 }
 
 // schedule parts steps into those that are done at the same time and those that follow one by one.
@@ -214,18 +237,35 @@ func interrupted(left []step) error {
 // apply does one step. settled is called as by waitReady.
 func (c *Cloud) apply(ctx context.Context, g Group, s step, formed bool, log func(string), settled func()) error {
 	started := time.Now()
-	name, id := s.node.Name, s.id
+	name := s.node.Name
 	switch s.kind {
 	case remove:
-		if err := c.retire(ctx, name, id); err != nil {
+		if err := c.retire(ctx, name, s.id); err != nil {
 			return err
 		}
 		log(fmt.Sprintf("%s: removed", name))
 		return nil
 	case replace:
 		log(fmt.Sprintf("%s: replacing", name))
+	}
+	id, err := c.begin(ctx, g, s, formed)
+	if err != nil {
+		return err
+	}
+	if err := c.waitReady(ctx, name, id, g.Units, settled); err != nil {
+		return err
+	}
+	log(fmt.Sprintf("%s: ready in %s", name, seconds(started)))
+	return nil
+}
+
+// begin does what makes a node boot, whatever of that is still to be done, and returns its container.
+func (c *Cloud) begin(ctx context.Context, g Group, s step, formed bool) (id string, err error) {
+	name, id := s.node.Name, s.id
+	switch s.kind {
+	case replace:
 		if err := c.retire(ctx, name, id); err != nil {
-			return err
+			return "", err
 		}
 		fallthrough
 	case create:
@@ -236,23 +276,16 @@ func (c *Cloud) apply(ctx context.Context, g Group, s step, formed bool, log fun
 				etcd = "join"
 			}
 		}
-		var err error
 		if id, err = c.createNode(ctx, g, s.node, etcd); err != nil {
-			return err
+			return "", err
 		}
 		fallthrough
 	case start:
 		if err := c.startNode(ctx, name, id); err != nil {
-			return err
-		}
-		fallthrough
-	case await:
-		if err := c.waitReady(ctx, name, id, g.Units, settled); err != nil {
-			return err
+			return "", err
 		}
 	}
-	log(fmt.Sprintf("%s: ready in %s", name, seconds(started)))
-	return nil
+	return id, nil
 }
 
 // retire shuts a node down and removes it.
@@ -266,6 +299,14 @@ func (c *Cloud) retire(ctx context.Context, name, id string) error {
 // RemoveGroup removes all machines of a role with what they kept, in whatever state they are; with an empty role, of the
 // whole stack. It is no error when there are none.
 func (c *Cloud) RemoveGroup(ctx context.Context, stack string, role api.Role, log func(string)) error {
+	// First of all: it would make them again. With the whole stack up afterwards there is a new one.
+	if err := c.dismiss(ctx, stack); err != nil {
+		return err
+	}
+	return c.removeMachines(ctx, stack, role, log)
+}
+
+func (c *Cloud) removeMachines(ctx context.Context, stack string, role api.Role, log func(string)) error {
 	nodes, err := c.Nodes(ctx, stack, role)
 	if err != nil {
 		return err

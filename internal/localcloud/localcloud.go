@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/docker/docker/api/types/filters"
@@ -23,7 +24,7 @@ import (
 const (
 	labelStack  = "devctl.stack"
 	labelRole   = "devctl.role"
-	labelNode   = "devctl.node"
+	labelNode   = "devctl.node" // what has it is a node
 	labelZone   = "devctl.zone"
 	labelConfig = "devctl.config" // of a node: hash of everything the machine is made from
 	labelCache  = "devctl.cache"  // "true": belongs to no stack and may be made again
@@ -48,6 +49,13 @@ type Cloud struct {
 	// Stop, when set, is closed when a person wants to end: what is being worked on is finished, and nothing further is
 	// begun. To end that as well, cancel the context.
 	Stop <-chan struct{}
+	// Dropped are capabilities that a node cannot have: see droppedCapabilities.
+	Dropped []string
+	// Supervisor is the program of the container that Supervise starts.
+	Supervisor []byte
+
+	wantedLock sync.Mutex
+	wanted     map[api.Role]Group // by Want
 }
 
 // stopped tells whether nothing further is to be begun.
@@ -67,7 +75,7 @@ func Connect(opts ...client.Opt) (*Cloud, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up the connection to Docker: %w; check DOCKER_HOST", err)
 	}
-	return &Cloud{docker: docker}, nil
+	return &Cloud{docker: docker, Dropped: droppedCapabilities()}, nil
 }
 
 // Close drops idle connections.

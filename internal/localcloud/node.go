@@ -36,6 +36,7 @@ type Node struct {
 	ID          string // of the container
 	Fingerprint string // of what it was made from
 	Running     bool
+	Paused      bool // by `docker pause`: it is there, and does nothing
 	// Ready: it has once finished its boot. Docker restarts such a node by itself, and only such.
 	Ready bool
 }
@@ -44,7 +45,9 @@ type Node struct {
 func (c *Cloud) Nodes(ctx context.Context, stack string, role api.Role) ([]Node, error) {
 	var nodes []Node
 	err := c.call(ctx, "list the nodes of stack "+stack, func(ctx context.Context) error {
-		found, err := c.docker.ContainerList(ctx, container.ListOptions{All: true, Filters: ofRole(stack, role)})
+		machines := ofRole(stack, role)
+		machines.Add("label", labelNode)
+		found, err := c.docker.ContainerList(ctx, container.ListOptions{All: true, Filters: machines})
 		if err != nil {
 			return err
 		}
@@ -60,6 +63,7 @@ func (c *Cloud) Nodes(ctx context.Context, stack string, role api.Role) ([]Node,
 				ID:          f.ID,
 				Fingerprint: f.Labels[labelConfig],
 				Running:     details.State.Running && !details.State.Paused && !details.State.Restarting,
+				Paused:      details.State.Paused,
 				Ready:       details.HostConfig.RestartPolicy.IsUnlessStopped(),
 			})
 		}
@@ -71,10 +75,10 @@ func (c *Cloud) Nodes(ctx context.Context, stack string, role api.Role) ([]Node,
 
 // nodeHostConfig lets systemd and podman run in a container. --privileged would do, but not where Docker itself
 // lacks a capability.
-func nodeHostConfig() *container.HostConfig {
+func (c *Cloud) nodeHostConfig() *container.HostConfig {
 	return &container.HostConfig{
 		CapAdd:  []string{"ALL"},
-		CapDrop: droppedCapabilities(),
+		CapDrop: c.Dropped,
 		// podman mounts and makes namespaces; Docker's profiles forbid both.
 		SecurityOpt: []string{"seccomp=unconfined", "apparmor=unconfined"},
 		// systemd and keepalived write below /proc/sys, podman hides parts of /proc itself.
@@ -94,7 +98,7 @@ func (c *Cloud) createNode(ctx context.Context, g Group, node api.Identity, etcd
 		return "", fmt.Errorf("compose the Ignition config of %s: %w", node.Name, err)
 	}
 	labels := map[string]string{labelStack: node.Stack, labelRole: string(node.Role)}
-	host := nodeHostConfig()
+	host := c.nodeHostConfig()
 	host.NetworkMode = container.NetworkMode(g.Network)
 	// podman's storage cannot lie on the container's own overlay, and what services keep should not. Anonymous
 	// volumes go with the container.

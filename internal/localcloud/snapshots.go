@@ -68,7 +68,7 @@ func readSnapshots(ctx context.Context, stack, what string, each func(name strin
 	if err != nil {
 		return err
 	}
-	// Also when ctx has ended. One that a kill leaves goes with the stack.
+	// Also when ctx has ended. One that a kill leaves goes with the stack's nodes.
 	defer func() { err = errors.Join(err, c.removeContainer(context.WithoutCancel(ctx), helper)) }()
 	return c.call(ctx, "read snapshots of stack "+stack, func(ctx context.Context) error {
 		packed, _, err := c.docker.CopyFromContainer(ctx, helper, path.Join(api.SnapshotsDir, what))
@@ -103,7 +103,7 @@ func (c *Cloud) createReader(ctx context.Context, stack string) (id string, err 
 			return fmt.Errorf("stack %q has no node on this machine", stack)
 		}
 		created, err := c.docker.ContainerCreate(ctx, &container.Config{
-			Image: nodes[0].ImageID, Entrypoint: []string{"/bin/false"}, Labels: map[string]string{labelStack: stack},
+			Image: nodes[0].ImageID, Entrypoint: []string{"/bin/false"}, Labels: map[string]string{labelStack: stack, labelNode: "snapshots"},
 		}, &container.HostConfig{NetworkMode: "none", Mounts: []mount.Mount{snapshotMount(stack, true)}}, nil, nil, "")
 		id = created.ID
 		return err
@@ -135,7 +135,12 @@ func RemoveMainNodes(ctx context.Context, stack string) error {
 		return err
 	}
 	defer c.Close()
-	return c.RemoveGroup(ctx, stack, api.RoleMain, func(string) {})
+	release, err := c.hold(ctx, stack)
+	if err != nil {
+		return err
+	}
+	defer release()
+	return c.removeMachines(ctx, stack, api.RoleMain, func(string) {})
 }
 
 // restoreMains makes all main nodes at once, each with its member's data on its disk. None of them may found a cluster, or
@@ -166,23 +171,21 @@ func (c *Cloud) putEtcdData(ctx context.Context, node api.Identity, id string) e
 	})
 }
 
-// lost tells whether main nodes that were a cluster cannot become one again by themselves. A quorum that has not been seen
+// lost is the error of main nodes that were a cluster and cannot become one again by themselves. A quorum that has not been seen
 // ready is what a restore left that was interrupted: it needs no more than time.
-func lost(g Group, have []Node) bool {
+func lost(g Group, have []Node) error {
 	running := 0
 	for _, n := range have {
 		if n.Running {
 			running++
 		}
 	}
-	return !anyReady(have) && running <= len(g.Nodes)/2
-}
-
-// lostMains is why main nodes that are all gone are not made again.
-func lostMains(stack string) error {
+	if g.Role != api.RoleMain || anyReady(have) || running > len(g.Nodes)/2 {
+		return nil
+	}
 	return fmt.Errorf("all main nodes of stack %q are gone, and with them what etcd knew: what runs on the other nodes goes on, "+
 		"but a new control plane would not know of it; run `devctl etcd snapshot restore --latest -s %s`: it brings them back with "+
-		"the latest snapshot", stack, stack)
+		"the latest snapshot", g.Stack, g.Stack)
 }
 
 func anyReady(nodes []Node) bool {

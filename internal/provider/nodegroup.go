@@ -89,6 +89,7 @@ func (n nodeGroup) Update(ctx context.Context, req infer.UpdateRequest[nodeGroup
 // converge does the work of create and update. When it fails half-way the state keeps what was made, and the next
 // update goes on from there.
 func (n nodeGroup) converge(ctx context.Context, out nodeGroupState) (nodeGroupState, error) {
+	n.cloud.Want(out.group())
 	nodes, err := n.cloud.Converge(ctx, out.group(), out.Formed, reporter(ctx))
 	out.Machines = machines(nodes)
 	if err != nil {
@@ -99,8 +100,9 @@ func (n nodeGroup) converge(ctx context.Context, out nodeGroupState) (nodeGroupS
 }
 
 // Diff compares what exists with what should, not inputs with inputs: a machine that a refresh found missing is a
-// difference too.
+// difference too. It is asked of every group in every run, and so knows what also those are to be that stay as they are.
 func (n nodeGroup) Diff(_ context.Context, req infer.DiffRequest[nodeGroupArgs, nodeGroupState]) (infer.DiffResponse, error) {
+	n.cloud.Want(req.Inputs.group())
 	return diffNodeGroup(req.Inputs, req.State), nil
 }
 

@@ -17,6 +17,7 @@ type docker interface {
 	EnsureNetwork(ctx context.Context, stack, cidr string) error
 	FindNetwork(ctx context.Context, stack string) (cidr string, err error)
 	RemoveNetwork(ctx context.Context, stack string) error
+	Want(g localcloud.Group)
 	Converge(ctx context.Context, g localcloud.Group, formed bool, log func(string)) ([]localcloud.Node, error)
 	Nodes(ctx context.Context, stack string, role api.Role) ([]localcloud.Node, error)
 	RemoveGroup(ctx context.Context, stack string, role api.Role, log func(string)) error
@@ -36,6 +37,9 @@ func (Paper) EnsureArtifacts(context.Context, *images.Set, func(string)) error {
 
 // EnsureNetwork does nothing.
 func (Paper) EnsureNetwork(context.Context, string, string) error { return nil }
+
+// Want does nothing.
+func (Paper) Want(localcloud.Group) {}
 
 // RemoveNetwork does nothing.
 func (Paper) RemoveNetwork(context.Context, string) error { return nil }

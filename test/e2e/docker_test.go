@@ -59,6 +59,26 @@ func (f *front) open() {
 	})
 }
 
+// overTCP lets the front be reached at an address on this machine, too, until the test ends, and returns it as DOCKER_HOST.
+func (f *front) overTCP() string {
+	f.t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.t.Cleanup(func() { listener.Close() })
+	go func() {
+		for {
+			c, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			f.serving.Go(func() { f.serve(c) })
+		}
+	}()
+	return "tcp://" + listener.Addr().String()
+}
+
 // serve carries bytes both ways until one side, or shut, ends it.
 func (f *front) serve(client net.Conn) {
 	docker, err := net.Dial("unix", "/var/run/docker.sock")
@@ -78,7 +98,7 @@ func (f *front) serve(client net.Conn) {
 	carry := func(to, from net.Conn) {
 		_, err := io.Copy(to, from)
 		// The end of one direction is not that of the other: attached streams are closed one by one.
-		if half, ok := to.(*net.UnixConn); ok && err == nil {
+		if half, ok := to.(interface{ CloseWrite() error }); ok && err == nil {
 			_ = half.CloseWrite()
 			return
 		}

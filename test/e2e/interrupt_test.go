@@ -135,7 +135,7 @@ func TestInterruptedByPerson(t *testing.T) {
 // containers are the ids of the stack's nodes, sorted.
 func (s *stack) containers(t *testing.T) []string {
 	t.Helper()
-	ids := strings.Fields(docker(t, "ps", "--all", "--quiet", "--filter", "label=devctl.stack="+s.name))
+	ids := strings.Fields(docker(t, "ps", "--all", "--quiet", "--filter", "label=devctl.stack="+s.name, "--filter", "label=devctl.node"))
 	slices.Sort(ids)
 	return ids
 }

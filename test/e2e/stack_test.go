@@ -299,6 +299,11 @@ func (s *stack) evidence(t *testing.T) {
 	t.Logf("status:\n%s%s", r.stdout, r.stderr)
 	names := docker(t, "ps", "--all", "--format", "{{.Names}}", "--filter", "label=devctl.stack="+s.name)
 	for _, name := range strings.Fields(names) {
+		if strings.HasSuffix(name, "-supervisor") {
+			out, err := exec.Command("docker", "logs", "--tail", "100", name).CombinedOutput()
+			t.Logf("log of %s (%v):\n%s", name, err, out)
+			continue
+		}
 		out, err := exec.Command("docker", "exec", name, "journalctl", "--no-pager", "-n", "60", "-p", "info").CombinedOutput()
 		t.Logf("journal of %s (%v):\n%s", name, err, out)
 	}
