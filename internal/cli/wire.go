@@ -169,6 +169,11 @@ func (d *deps) openStack(ctx context.Context, stack string, spec *stacks.Spec, a
 			stop()
 		}
 	}()
+	if spec != nil && spec.Provider == stacks.ProviderLocal {
+		if cloud.Supervisor, err = os.ReadFile(filepath.Join(binDir(d.getenv), localcloud.SupervisorBinary)); err != nil {
+			return nil, withNext(fmt.Errorf("read the supervisor of local machines: %w", err), "build it with `make build`, or set DEVCTL_BIN_DIR to its folder")
+		}
+	}
 	o := engine.Options{
 		Stack: stack, Refresh: spec != nil, Kill: d.hard.Done(), Download: true,
 		PassphraseCreated: d.tellPassphrase,
@@ -191,11 +196,6 @@ func (d *deps) openStack(ctx context.Context, stack string, spec *stacks.Spec, a
 	if spec != nil {
 		if work.Images, err = d.images(); err != nil {
 			return nil, err
-		}
-		if spec.Provider == stacks.ProviderLocal {
-			if cloud.Supervisor, err = os.ReadFile(filepath.Join(binDir(d.getenv), localcloud.SupervisorBinary)); err != nil {
-				return nil, withNext(fmt.Errorf("read the supervisor of local machines: %w", err), "build it with `make build`, or set DEVCTL_BIN_DIR to its folder")
-			}
 		}
 		bundles.Name = work.Images.Bundle()
 		bundles.Save = func(ctx context.Context, w io.Writer, log func(string)) error {

@@ -186,12 +186,12 @@ func (c *Cloud) handOver(ctx context.Context, s *supervisor, g Group) error {
 
 func groupFile(dir string, role api.Role) string { return path.Join(dir, string(role)+".json") }
 
-// put writes a file into a container. Folders that it makes are root's alone.
+// put writes a file into a supervisor's container. SupervisorDir is root's alone.
 func (c *Cloud) put(ctx context.Context, id, file string, mode int64, data []byte) error {
 	var packed bytes.Buffer
 	w := tar.NewWriter(&packed)
 	now := time.Now()
-	if strings.HasPrefix(file, SupervisorDir) {
+	if path.Dir(file) == SupervisorDir { // the image does not have it
 		_ = w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: strings.TrimPrefix(SupervisorDir, "/") + "/", Mode: 0o700, ModTime: now})
 	}
 	// Writing to a buffer cannot fail, and the headers are well formed.
