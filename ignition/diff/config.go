@@ -1,8 +1,10 @@
 package diff
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -11,6 +13,10 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/coreos/ignition/v2/config/v3_3/types"
+
+	"devctl/ignition"
 )
 
 // Config is what an Ignition config puts on a machine. Parts are unique and sorted by kind and name.
@@ -21,8 +27,8 @@ type Config struct {
 // maxLayers is how deep configs may be nested in one another, against one that contains itself.
 const maxLayers = 8
 
-// Parse reads a config in any of the forms in which machines get one: JSON, JSON in base64, either of them compressed.
-// Layers in data: URLs are merged as Ignition merges them. What a layer holds that the machine fetches is asked from fetch;
+// Parse reads a config in any of the forms in which machines get one: JSON, or that in base64. Layers in data: URLs,
+// compressed or not, are merged as Ignition merges them. What a layer holds that the machine fetches is asked from fetch;
 // when that does not know it either, the layer is a part itself.
 func Parse(text string, fetch func(source string) (content string, found bool)) (Config, error) {
 	if fetch == nil {
@@ -45,6 +51,18 @@ func Parse(text string, fetch func(source string) (content string, found bool)) 
 		return cmp.Or(cmp.Compare(slices.Index(kinds, a.Kind), slices.Index(kinds, b.Kind)), cmp.Compare(a.Name, b.Name))
 	})
 	return c, nil
+}
+
+// unpack takes base64 off a config, which some clouds want around it.
+func unpack(text string) ([]byte, error) {
+	data := []byte(strings.TrimSpace(text))
+	if decoded, err := base64.StdEncoding.DecodeString(string(data)); err == nil {
+		data = bytes.TrimSpace(decoded)
+	}
+	if !bytes.HasPrefix(data, []byte("{")) {
+		return nil, fmt.Errorf("read Ignition config: %w", errNoConfig)
+	}
+	return data, nil
 }
 
 // object is JSON that nothing is known about.
@@ -250,7 +268,8 @@ func content(resource object) contents {
 		}
 		return c
 	}
-	data, err := dataURL(source, resource.text("compression") == "gzip")
+	compression := resource.text("compression")
+	data, _, err := ignition.Content(types.Resource{Source: &source, Compression: &compression})
 	if err != nil {
 		data = []byte(source) // at least a difference is seen, as one of bytes
 	}

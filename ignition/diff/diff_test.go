@@ -40,7 +40,6 @@ func TestHowAConfigIsPackedMakesNoDifference(t *testing.T) {
 	for name, text := range map[string]string{
 		"JSON":              base,
 		"base64":            base64.StdEncoding.EncodeToString([]byte(base)),
-		"base64 of gzip":    base64.StdEncoding.EncodeToString(zipped),
 		"replaced":          `{"ignition":{"version":"3.4.0","config":{"replace":{"source":` + quoted(inURL) + `,"compression":"gzip"}}},"storage":{"files":[{"path":"/dropped"}]}}`,
 		"in base64":         base64.StdEncoding.EncodeToString([]byte(`{"ignition":{"version":"3.3.0","config":{"replace":{"source":` + quoted(inURL) + `,"compression":"gzip"}}}}`)),
 		"merged":            merged("data:,"+url.PathEscape(base), "3.3.0"),
@@ -137,14 +136,13 @@ func TestParseRefuses(t *testing.T) {
 	t.Parallel()
 	endless := `{"ignition":{"version":"3.3.0","config":{"merge":[{"source":"s3://me"}]}}}`
 	for text, want := range map[string]string{
-		"":                             "read Ignition config: it is no Ignition config",
-		"hello":                        "read Ignition config: it is no Ignition config",
-		`{"version":"2012-10-17"}`:     "read Ignition config: it is no Ignition config",
-		`{"ignition":`:                 "read Ignition config: unexpected end of JSON input",
-		`{"ignition":{"version":"3"`:   "read Ignition config: unexpected end of JSON input",
-		merged("data:nothing"):         "read Ignition config: it is no Ignition config",
-		endless:                        "read Ignition config: more than 8 layers in one another",
-		"H4sIAAAAAAAC/0pMSgYAwkEkNQMA": "decompress: flate: corrupt input before offset 9",
+		"":                           "read Ignition config: it is no Ignition config",
+		"hello":                      "read Ignition config: it is no Ignition config",
+		`{"version":"2012-10-17"}`:   "read Ignition config: it is no Ignition config",
+		`{"ignition":`:               "read Ignition config: unexpected end of JSON input",
+		`{"ignition":{"version":"3"`: "read Ignition config: unexpected end of JSON input",
+		merged("data:nothing"):       "read Ignition config: it is no Ignition config",
+		endless:                      "read Ignition config: more than 8 layers in one another",
 	} {
 		_, err := Parse(text, func(string) (string, bool) { return endless, true })
 		if err == nil || err.Error() != want {

@@ -1,5 +1,6 @@
-// Package aws is the little that a machine asks of AWS itself: to associate the stack's Elastic IP with it, and to write
-// down once who founds the stack's cluster. The machine's role says what it may; no service's SDK is linked for two calls.
+// Package aws is the little that devctl asks of AWS itself, beside Pulumi. A machine asks to associate the stack's Elastic IP with
+// it, and to write down once who founds the stack's cluster; who rolls main and data nodes asks to end a machine of a group. No
+// service's SDK is linked for these few calls.
 package aws
 
 import (
@@ -27,10 +28,11 @@ const (
 	maxAnswer      = 1 << 20 // bytes
 )
 
-// Client makes calls with the rights of the machine's role.
+// Client makes calls with the rights of the machine's role, or with Credentials.
 type Client struct {
-	Metadata metadata.AWS
-	Region   string
+	Metadata    metadata.AWS            // of the machine that it runs on
+	Credentials aws.CredentialsProvider // nil: the role's
+	Region      string
 	// Endpoint is the URL, without a slash at its end, of a service (ec2, s3); nil for AWS's own.
 	Endpoint func(service string) string
 }
@@ -64,11 +66,10 @@ func (c Client) do(ctx context.Context, service, method, address string, header 
 	sum := sha256.Sum256(body)
 	hash := hex.EncodeToString(sum[:])
 	req.Header.Set("X-Amz-Content-Sha256", hash)
-	own, err := c.Metadata.Credentials(ctx)
+	credentials, err := c.credentials(ctx)
 	if err != nil {
 		return nil, err
 	}
-	credentials := aws.Credentials{AccessKeyID: own.AccessKeyID, SecretAccessKey: own.SecretAccessKey, SessionToken: own.Token}
 	// S3 takes a path as it is, other services escaped twice; ours has nothing to escape.
 	if err := v4.NewSigner().SignHTTP(ctx, credentials, req, hash, service, c.Region, time.Now()); err != nil {
 		return nil, fmt.Errorf("sign a request: %w", err)
@@ -88,7 +89,21 @@ func (c Client) do(ctx context.Context, service, method, address string, header 
 	return text, nil
 }
 
-// refused reads what EC2 and S3 say when they refuse: the same two elements, at different depths.
+func (c Client) credentials(ctx context.Context) (aws.Credentials, error) {
+	if c.Credentials != nil {
+		return c.Credentials.Retrieve(ctx)
+	}
+	own, err := c.Metadata.Credentials(ctx)
+	return aws.Credentials{AccessKeyID: own.AccessKeyID, SecretAccessKey: own.SecretAccessKey, SessionToken: own.Token}, err
+}
+
+// query calls an action of a service that speaks AWS's query protocol.
+func (c Client) query(ctx context.Context, service string, form url.Values) ([]byte, error) {
+	header := http.Header{"Content-Type": {"application/x-www-form-urlencoded; charset=utf-8"}}
+	return c.do(ctx, service, http.MethodPost, c.endpoint(service)+"/", header, []byte(form.Encode()))
+}
+
+// refused reads what services say when they refuse: the same two elements, at different depths.
 func refused(status int, body []byte) refusal {
 	r := refusal{status: status, code: http.StatusText(status)}
 	d := xml.NewDecoder(bytes.NewReader(body))
@@ -121,8 +136,7 @@ func (c Client) Associate(ctx context.Context, allocation string) error {
 		"Action": {"AssociateAddress"}, "Version": {"2016-11-15"},
 		"AllocationId": {allocation}, "NetworkInterfaceId": {nic}, "AllowReassociation": {"true"},
 	}
-	header := http.Header{"Content-Type": {"application/x-www-form-urlencoded; charset=utf-8"}}
-	if _, err := c.do(ctx, "ec2", http.MethodPost, c.endpoint("ec2")+"/", header, []byte(form.Encode())); err != nil {
+	if _, err := c.query(ctx, "ec2", form); err != nil {
 		return fmt.Errorf("associate the Elastic IP %s with %s: %w", allocation, nic, err)
 	}
 	return nil

@@ -17,6 +17,11 @@ func (d *deps) cloudOf(spec *stacks.Spec, set *images.Set, allowed []string) com
 	return clouds.Of(spec, set, binDir(d.getenv), allowed)
 }
 
+// openSlots is deps.slots.
+func openSlots(ctx context.Context, spec *stacks.Spec) (slots, error) {
+	return clouds.OpenSlots(ctx, spec)
+}
+
 // spacesKeys is the access key to Spaces: the one that was imported for the stack, or else the environment's, as Pulumi's
 // provider for DigitalOcean has it.
 func (d *deps) spacesKeys(ctx context.Context, stack *engine.Stack) (id, secret string, err error) {

@@ -54,6 +54,7 @@ func TestMistakesOnTheCommandLine(t *testing.T) {
 		{"redis", "COMMAND is missing"},
 		{"destroy", "devctl destroy asks before it changes anything, and there is no terminal to ask on: give --yes or set DEVCTL_YES=true"},
 		{"up", "give --yes or set DEVCTL_YES=true"},
+		{"roll", "give --yes or set DEVCTL_YES=true"},
 		{"refresh", "give --yes or set DEVCTL_YES=true"},
 	} {
 		t.Run(tc.args, func(t *testing.T) {

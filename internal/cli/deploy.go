@@ -50,14 +50,14 @@ With --preview it only shows what would change on which node: units and their fi
 			return runDeploy(cmd.Context(), d, opts)
 		},
 	}
-	addTimeout(cmd, &opts.timeout)
+	addTimeout(cmd, &opts.timeout, deployTimeout, "how long the deployment may take to be ready")
 	cmd.Flags().BoolVar(&opts.preview, "preview", false, "show what would change, and change nothing")
 	addPreviewFormat(cmd, &opts.format)
 	return cmd
 }
 
-func addTimeout(cmd *cobra.Command, timeout *time.Duration) {
-	cmd.Flags().DurationVar(timeout, "timeout", deployTimeout, "how long the deployment may take to be ready")
+func addTimeout(cmd *cobra.Command, timeout *time.Duration, value time.Duration, usage string) {
+	cmd.Flags().DurationVar(timeout, "timeout", value, usage)
 	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
 		if *timeout <= 0 {
 			return usagef(cmd, "--timeout does not take %q: use a duration above zero, for example 5m", *timeout)

@@ -42,6 +42,7 @@ type deps struct {
 	state     func(ctx context.Context, stack string, moved bool) (stateStore, error)
 	list      func(ctx context.Context) ([]engine.StackInfo, error)
 	dial      func(*stacks.Outputs) (cluster, error)
+	slots     func(ctx context.Context, spec *stacks.Spec) (slots, error)
 	exec      func(ctx context.Context, stack, node string, o localcloud.ExecOptions) (exit int, err error)
 	preflight func(ctx context.Context, args localcloud.PreflightArgs) []error
 	leftovers func(ctx context.Context, stack string) ([]string, error) // on this machine

@@ -87,8 +87,7 @@ func renewal(d *deps, provider string, nodes []api.NodeStatus) []string {
 			lines = append(lines, strings.Join(workers, ", ")+": AWS's instance refresh replaces them now, new ones first")
 		}
 		if len(slots) > 0 {
-			lines = append(lines, strings.Join(slots, ", ")+": AWS leaves main and data nodes as they are; terminate one instance at a time and its autoscaling group "+
-				"makes it anew, and go on when "+d.command("status")+" says healthy")
+			lines = append(lines, strings.Join(slots, ", ")+": "+d.command("roll")+" replaces them one by one; AWS never does by itself")
 		}
 	case stacks.ProviderDigitalOcean:
 		if len(workers) > 0 {

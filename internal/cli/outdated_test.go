@@ -113,7 +113,7 @@ func TestRenewal(t *testing.T) {
 		stacks.ProviderLocal: {"devctl up replaces them one by one"},
 		stacks.ProviderAWS: {
 			"worker-2: AWS's instance refresh replaces them now, new ones first",
-			"main-2, data-2: AWS leaves main and data nodes as they are; terminate one instance at a time and its autoscaling group makes it anew, and go on when devctl status says healthy",
+			"main-2, data-2: devctl roll replaces them one by one; AWS never does by itself",
 		},
 		stacks.ProviderDigitalOcean: {
 			"worker-2: DigitalOcean's pool replaces them now",

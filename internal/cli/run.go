@@ -219,35 +219,50 @@ const (
 // two members of one thing are missing by our own doing. until says what is waited for.
 func gate(d *deps, out *stacks.Outputs, until string, fits func(api.Status, api.Identity) bool) func(context.Context, api.Identity) error {
 	return func(ctx context.Context, node api.Identity) error {
-		limited, cancel := context.WithTimeout(ctx, healTimeout)
-		defer cancel()
 		c, err := d.dial(out)
 		if err != nil {
 			return err
 		}
 		defer c.Close()
-		var last api.Status
-		for polls := 1; ; polls++ {
-			st, err := c.Status(limited)
-			switch {
-			case err == nil && fits(st, node):
-				return nil
-			case err == nil:
-				last = st
-				if polls == healTell {
-					d.say("%s: waiting until %s:%s", node.Name, until, problemLines(st))
-				}
-			case ctx.Err() != nil:
-				return ctx.Err()
-			case limited.Err() != nil:
-				return &explainedError{text: fmt.Sprintf("waited %s until %s:%s", healTimeout, until, problemLines(last)), cause: err}
-			default:
-				return err
+		w := wait{node: node.Name, until: until, timeout: healTimeout, fits: func(st api.Status) bool { return fits(st, node) }}
+		_, err = w.run(ctx, d, c)
+		return err
+	}
+}
+
+// wait is for a stack to be as it has to be for the sake of a node.
+type wait struct {
+	node    string
+	until   string // what is waited for
+	timeout time.Duration
+	fits    func(api.Status) bool
+}
+
+// run asks the controllers until the stack fits, and returns what they said last. When that takes longer than the timeout,
+// the error says what the stack's problems are; it is a context.DeadlineExceeded.
+func (w wait) run(ctx context.Context, d *deps, c cluster) (last api.Status, err error) {
+	limited, cancel := context.WithTimeout(ctx, w.timeout)
+	defer cancel()
+	for polls := 1; ; polls++ {
+		st, err := c.Status(limited)
+		switch {
+		case err == nil && w.fits(st):
+			return st, nil
+		case err == nil:
+			last = st
+			if polls == healTell {
+				d.say("%s: waiting until %s:%s", w.node, w.until, problemLines(st))
 			}
-			select {
-			case <-limited.Done():
-			case <-d.after(healPoll):
-			}
+		case ctx.Err() != nil:
+			return last, ctx.Err()
+		case limited.Err() != nil:
+			return last, &explainedError{text: fmt.Sprintf("waited %s until %s:%s", w.timeout, w.until, problemLines(last)), cause: err}
+		default:
+			return last, err
+		}
+		select {
+		case <-limited.Done():
+		case <-d.after(healPoll):
 		}
 	}
 }

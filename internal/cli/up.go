@@ -58,7 +58,7 @@ finish, the second stops at once.`,
 			return runUp(cmd.Context(), d, opts)
 		},
 	}
-	addTimeout(cmd, &opts.timeout)
+	addTimeout(cmd, &opts.timeout, deployTimeout, "how long the deployment may take to be ready")
 	cmd.Flags().StringVar(&opts.plan, "plan", "", "do what preview --save-plan wrote to `FILE`, or nothing")
 	addAllowReplace(d, cmd, &opts.allowReplace)
 	return cmd

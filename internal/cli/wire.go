@@ -24,7 +24,7 @@ import (
 func realDeps(s Streams) *deps {
 	d := &deps{
 		streams: s, program: programName(os.Args), getenv: os.Getenv, now: time.Now, after: time.After,
-		dial: dialControllers, exec: localcloud.Exec, preflight: localcloud.Preflight,
+		dial: dialControllers, slots: openSlots, exec: localcloud.Exec, preflight: localcloud.Preflight,
 		leftovers: localcloud.Leftovers, sweep: localcloud.RemoveStack, purge: localcloud.PurgeCache,
 	}
 	d.images = sync.OnceValues(func() (*images.Set, error) {

@@ -21,7 +21,10 @@ const (
 	stackName  = "bench"
 	prefix     = "198.18.91" // of devctl's network
 	barePrefix = "198.18.92" // of the bare script's
-	runs       = 3
+	runs       = 5
+
+	// idleTime is how long nothing is asked of a stack before its agents count as idle.
+	idleTime = time.Minute
 )
 
 func main() {
@@ -154,6 +157,11 @@ func (b bench) upAgainstBare() error {
 
 // agentMemory prints what the idle agent of every role has resident, as the kernel counts it.
 func (b bench) agentMemory() error {
+	select {
+	case <-time.After(idleTime):
+	case <-b.ctx.Done():
+		return b.ctx.Err()
+	}
 	for _, node := range []string{"main-1", "worker-1", "data-1"} {
 		rollup, err := b.command("docker", "exec", "devctl-"+stackName+"-"+node, "sh", "-c",
 			"cat /proc/$(systemctl show --property MainPID --value devctl-agent.service)/smaps_rollup")

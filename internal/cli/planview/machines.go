@@ -333,6 +333,13 @@ func (b *builder) notice(role api.Role, fates []Machines) (Notice, string) {
 	return worst, why
 }
 
+// NoticedOfRoll is what people notice when machines of a role are replaced one by one, in words.
+func NoticedOfRoll(role api.Role, replicas int) string {
+	b := builder{in: Input{Replicas: replicas}}
+	notice, why := b.noticeOf(role, Machines{Action: ActionReplace, Order: oneByOne})
+	return Group{Notice: notice, Why: why}.sentence()
+}
+
 func (b *builder) noticeOf(role api.Role, m Machines) (Notice, string) {
 	atOnce := m.Order == together
 	switch {

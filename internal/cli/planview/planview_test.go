@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -130,7 +131,7 @@ func config(t *testing.T, memory string, lines int) string {
 	unit := "[Unit]\nDescription=devctl node agent\n\n[Service]\nEnvironment=GOMEMLIMIT=" + memory + "\n" + strings.Repeat("# filler\n", lines)
 	data, err := json.Marshal(map[string]any{
 		"ignition": map[string]any{"version": "3.3.0"},
-		"storage":  map[string]any{"files": []any{map[string]any{"path": "/etc/motd", "contents": map[string]any{"source": "data:,limit%20" + memory + "%0A"}}}},
+		"storage":  map[string]any{"files": []any{map[string]any{"path": "/etc/motd", "contents": map[string]any{"source": "data:,limit%20" + url.PathEscape(memory) + "%0A"}}}},
 		"systemd":  map[string]any{"units": []any{map[string]any{"name": "devctl-agent.service", "contents": unit}}},
 	})
 	if err != nil {

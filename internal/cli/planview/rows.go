@@ -171,6 +171,9 @@ func propertyLines(p engine.PropertyChange) []string {
 	case p.Kind == engine.ChangeDelete:
 		return []string{"-" + p.Path + ": " + shown(p.Old) + because}
 	}
+	if len(p.Path)+len(p.Old)+len(p.New)+len(because) > columns-16 {
+		return []string{"-" + p.Path + ": " + shown(p.Old), "+" + p.Path + ": " + shown(p.New) + because}
+	}
 	return []string{" " + p.Path + ": " + shown(p.Old) + " → " + shown(p.New) + because}
 }
 

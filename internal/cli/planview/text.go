@@ -9,8 +9,8 @@ import (
 	"devctl/internal/engine"
 )
 
-// columns is how wide prose gets. Lines of files stay as they are.
-const columns = 100
+// columns is how wide prose gets: what every terminal has. Lines of files stay as they are.
+const columns = 80
 
 // Lines is the plan for people who read it on a terminal.
 func (p Plan) Lines(s output.Style) []string {
@@ -126,7 +126,7 @@ func (p Part) attributes() []string {
 			lines = append(lines, " "+a.Name+": a secret changes")
 		case p.Op == diff.Added:
 			lines = append(lines, "+"+a.Name+": "+a.New)
-		case len(a.Old)+len(a.New) > columns/2 && a.Old != "" && a.New != "":
+		case len(a.Name)+len(a.Old)+len(a.New) > columns-16 && a.Old != "" && a.New != "":
 			lines = append(lines, "-"+a.Name+": "+a.Old, "+"+a.Name+": "+a.New)
 		default:
 			lines = append(lines, fmt.Sprintf(" %s: %s → %s", a.Name, orNone(a.Old), orNone(a.New)))
