@@ -31,7 +31,7 @@ var allowed = []struct {
 	{"nodes", `/etc/devctl/pki/bootstrap\.key`, `bootstrapKeys\.ROLE`},
 	{"nodes", `/var/lib/devctl/pki/node\.key`, `NODE node\.key`},
 	{"main", `/var/lib/devctl/pki/(etcd|controller)\.key`, `NODE (etcd|controller)\.key`},
-	{"main", `/var/lib/devctl/etcd/.*`, `redis-.*|haproxy-stats`}, // keys below secrets/, see below
+	{"main", `/var/lib/devctl/etcd/.*`, `redis-.*|haproxy-stats`},                 // keys below secrets/, see below
 	{"main", `/var/lib/devctl/snapshots/[0-9TZ.]+\.db`, `redis-.*|haproxy-stats`}, // the same, in a volume that all mains have
 	{"worker", `/etc/devctl/services/haproxy\.service/haproxy\.cfg`, `redis-check|haproxy-stats`},
 	{"data", `/etc/devctl/services/redis-[0-9]+\.service/redis\.conf`, `redis-replication`},
