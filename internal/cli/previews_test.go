@@ -50,6 +50,7 @@ var changes = []change{
 	{name: "fewer-data-nodes", spec: [2]string{"data: {count: 4", "data: {count: 3"}},
 	{name: "ssh-key", spec: [2]string{"example1 ada@example.com", "example2 grace@example.com"}},
 	{name: "etcd-image", images: func(set *images.Set) { set.Services[0].Ref = "localhost/devctl/etcd:ba9876543210" }},
+	{name: "redis-image", images: func(set *images.Set) { set.Services[3].Ref = "localhost/devctl/redis:ba9876543210" }, on: onClouds},
 	{name: "network", spec: [2]string{"cidr: 10.10.0.0/20", "cidr: 10.11.0.0/20"}},
 	{name: "redis-password", secret: "Imported-correct-horse-battery"},
 	{name: "daemon", images: func(set *images.Set) { set.Daemon.Data = []byte("another daemon") }, on: onClouds},

@@ -26,7 +26,7 @@ func TestRenderOnClouds(t *testing.T) {
 			t.Errorf("%s: the config of main-1 has secret files in it", stack)
 		}
 		units := w.run("-s", stack, "render", "units", "--node", "data-1").want(t, 0)
-		for _, want := range []string{"==> data-1/devctl-images.service <==", "ExecStart=/usr/local/bin/devctld agent"} {
+		for _, want := range []string{"==> data-1/devctl-image-redis.service <==", "ExecStart=/usr/local/bin/devctld agent"} {
 			if !strings.Contains(units.out, want) {
 				t.Errorf("%s: the units of data-1 lack %q", stack, want)
 			}

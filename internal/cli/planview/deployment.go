@@ -9,6 +9,7 @@ import (
 
 	"devctl/ignition/diff"
 	"devctl/internal/api"
+	"devctl/units"
 )
 
 // Deployment is what the nodes have to run, before and after: what the controller gives them now, and what it would give
@@ -75,7 +76,7 @@ func deploymentNotice(configs []Config) (Notice, string) {
 		for _, p := range c.Parts {
 			notice, because := NoticeNothing, ""
 			switch touched := p.Op != diff.Added; {
-			case !touched:
+			case !touched, units.IsImage(p.Name): // fetched beside what runs
 			case strings.Contains(p.Name, "redis"):
 				notice, because = NoticeFailover, "Redis restarts where it changes, and each shard whose primary does so fails over"
 			case strings.Contains(p.Name, "haproxy"), strings.Contains(p.Name, "keepalived"):

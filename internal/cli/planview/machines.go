@@ -184,6 +184,9 @@ func scaledMachines(e engine.Event, c Change, sizes ...string) []Machines {
 				m.Why = append(m.Why, p.Path)
 			}
 		}
+		if len(m.Why) == 0 { // with its network interface, which says so
+			return nil
+		}
 	default:
 		m.Action, m.grows = ActionResize, true
 		for _, p := range c.Diff {
