@@ -65,7 +65,7 @@ type Artifacts struct {
 // Boot is what machines fetch and where they look things up: see ignition.RoleConfig. It is zero for local.
 type Boot struct {
 	Platform  api.Platform
-	Images    []string
+	Images    string
 	Downloads []ignition.Download
 	Registry  string
 }

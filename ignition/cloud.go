@@ -3,6 +3,7 @@ package ignition
 import (
 	"cmp"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -24,7 +25,7 @@ type Source struct {
 type Download struct {
 	Path   string
 	Mode   uint32 // permission bits
-	Source Source // with its SHA256, but for api.ImageBundle
+	Source Source // with its SHA256
 }
 
 // resource checks the source. Compression is not for it: Ignition refuses s3:// with it, at boot and not before.
@@ -60,16 +61,16 @@ func addCloud(out *config, c RoleConfig) error {
 		if err != nil {
 			return fmt.Errorf("download %s: %w", d.Path, err)
 		}
-		// Of images only the sources are known beforehand, and in the name: built twice they are not the same bytes.
-		if contents.Verification == nil && d.Path != api.ImageBundle {
+		if contents.Verification == nil {
 			return fmt.Errorf("download %s: no SHA-256", d.Path)
 		}
 		out.Storage.Files = append(out.Storage.Files, file{Path: d.Path, Mode: mode(d.Mode), Overwrite: true, Contents: contents})
 	}
-	for _, path := range []string{api.CloudDaemon, api.ImageBundle} {
-		if !slices.ContainsFunc(downloads, func(d Download) bool { return d.Path == path }) {
-			return fmt.Errorf("no download of %s", path)
-		}
+	if !slices.ContainsFunc(downloads, func(d Download) bool { return d.Path == api.CloudDaemon }) {
+		return fmt.Errorf("no download of %s", api.CloudDaemon)
+	}
+	if c.Role == api.RoleMain && c.Images == "" {
+		return errors.New("no folder with archives of images")
 	}
 	// It would start by itself beside podman at the first touch of its socket, and change the firewall's rules.
 	for _, name := range []string{"docker.service", "docker.socket"} {

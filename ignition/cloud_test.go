@@ -23,15 +23,12 @@ func cloudConfig(p api.Platform, role api.Role) RoleConfig {
 	for i := range c.Mains {
 		c.Mains[i].Address = fmt.Sprintf("10.10.%d.11", i*16)
 	}
-	c.Images = []string{"localhost/devctl/etcd:0123456789ab", "localhost/devctl/haproxy:0123456789ab",
-		"localhost/devctl/keepalived:0123456789ab", "localhost/devctl/redis:0123456789ab"}
 	bucket := "s3://devctl-aws-example-com"
 	if p == api.PlatformDigitalOcean {
 		bucket = "https://devctl-do-example-com.fra1.digitaloceanspaces.com"
 	}
-	c.Registry = bucket + "/registry"
+	c.Images, c.Registry = bucket+"/images", bucket+"/registry/10-10-0-0-16"
 	c.Downloads = []Download{
-		{Path: api.ImageBundle, Mode: 0o600, Source: Source{bucket + "/artifacts/images-0123456789ab.tar", exampleSum}},
 		{Path: api.CloudDaemon, Mode: 0o755, Source: Source{bucket + "/artifacts/devctld-0123456789ab", exampleSum}},
 	}
 	return c
@@ -106,7 +103,8 @@ func golden(t *testing.T, file string, got []byte) {
 	}
 }
 
-// TestCloudRoleIsTheLocalOne: on a cloud a role is what it is on a laptop, and what the cloud needs on top.
+// TestCloudRoleIsTheLocalOne: on a cloud a role is what it is on a laptop, and what the cloud needs on top. Of images there is only
+// etcd's: another image of a service is no other machine.
 func TestCloudRoleIsTheLocalOne(t *testing.T) {
 	t.Parallel()
 	paths := func(c RoleConfig) (out []string) {
@@ -127,10 +125,12 @@ func TestCloudRoleIsTheLocalOne(t *testing.T) {
 		slices.Sort(out)
 		return out
 	}
-	want := []string{"/etc/zincati/config.d/90-devctl.toml", "/usr/local/bin/devctld", "/var/lib/devctl/images.tar",
-		"devctl-images.service", "docker.service", "docker.socket"}
 	for _, p := range clouds {
 		for _, role := range api.Roles() {
+			want := []string{"/etc/zincati/config.d/90-devctl.toml", "/usr/local/bin/devctld", "docker.service", "docker.socket"}
+			if role == api.RoleMain {
+				want = slices.Insert(want, 2, "devctl-image-etcd.service")
+			}
 			local := paths(roleConfig(role))
 			more := slices.DeleteFunc(paths(cloudConfig(p, role)), func(path string) bool { return slices.Contains(local, path) })
 			if diff := cmp.Diff(want, more); diff != "" {
@@ -148,13 +148,13 @@ func TestCloudEnvironment(t *testing.T) {
 		cluster, node string
 	}{
 		{api.PlatformAWS, api.RoleMain,
-			"DEVCTL_MAINS=main-1=10.10.0.11,main-2=10.10.16.11,main-3=10.10.32.11\nDEVCTL_PLATFORM=aws\nDEVCTL_REGISTRY=s3://devctl-aws-example-com/registry\n",
+			"DEVCTL_MAINS=main-1=10.10.0.11,main-2=10.10.16.11,main-3=10.10.32.11\nDEVCTL_PLATFORM=aws\nDEVCTL_REGISTRY=s3://devctl-aws-example-com/registry/10-10-0-0-16\n",
 			"DEVCTL_STACK=aws\nDEVCTL_ROLE=main\nDEVCTL_CONFIG=%s\nDEVCTL_NODE=main-1\nDEVCTL_ZONE=eu-central-1a\nDEVCTL_ADDRESS=10.10.0.11\n"},
 		{api.PlatformAWS, api.RoleWorker,
-			"DEVCTL_MAINS=main-1=10.10.0.11,main-2=10.10.16.11,main-3=10.10.32.11\nDEVCTL_PLATFORM=aws\nDEVCTL_REGISTRY=s3://devctl-aws-example-com/registry\n",
+			"DEVCTL_MAINS=main-1=10.10.0.11,main-2=10.10.16.11,main-3=10.10.32.11\nDEVCTL_PLATFORM=aws\nDEVCTL_REGISTRY=s3://devctl-aws-example-com/registry/10-10-0-0-16\n",
 			"DEVCTL_STACK=aws\nDEVCTL_ROLE=worker\nDEVCTL_CONFIG=%s\n"},
 		{api.PlatformDigitalOcean, api.RoleMain,
-			"DEVCTL_MAIN_NAMES=main-1,main-2,main-3\nDEVCTL_PLATFORM=digitalocean\nDEVCTL_REGISTRY=https://devctl-do-example-com.fra1.digitaloceanspaces.com/registry\n",
+			"DEVCTL_MAIN_NAMES=main-1,main-2,main-3\nDEVCTL_PLATFORM=digitalocean\nDEVCTL_REGISTRY=https://devctl-do-example-com.fra1.digitaloceanspaces.com/registry/10-10-0-0-16\n",
 			"DEVCTL_STACK=digitalocean\nDEVCTL_ROLE=main\nDEVCTL_CONFIG=%s\nDEVCTL_NODE=main-1\n"},
 	} {
 		public, machine := cloudMachine(t, tc.platform, tc.role)
@@ -215,15 +215,21 @@ func TestCloudErrors(t *testing.T) {
 		}
 	}
 	for want, call := range map[string]func() error{
+		"render role main: no folder with archives of images": func() error {
+			c := cloudConfig(api.PlatformAWS, api.RoleMain)
+			c.Images = ""
+			_, err := Role(c)
+			return err
+		},
 		`render role data: platform "azure" is none of local, aws, digitalocean`: role(func(c *RoleConfig) { c.Platform = "azure" }),
 		"render role data: DEVCTL_REGISTRY is empty":                             role(func(c *RoleConfig) { c.Registry = "" }),
-		"render role data: no download of /usr/local/bin/devctld":                role(func(c *RoleConfig) { c.Downloads = c.Downloads[:1] }),
-		"render role data: download /usr/local/bin/devctld: no SHA-256":          role(func(c *RoleConfig) { c.Downloads[1].Source.SHA256 = "" }),
+		"render role data: no download of /usr/local/bin/devctld":                role(func(c *RoleConfig) { c.Downloads = nil }),
+		"render role data: download /usr/local/bin/devctld: no SHA-256":          role(func(c *RoleConfig) { c.Downloads[0].Source.SHA256 = "" }),
 		`render role data: download /usr/local/bin/devctld: source "https://x/y": "ABC" is no SHA-256 in lower-case hex`: role(func(c *RoleConfig) {
-			c.Downloads[1].Source = Source{"https://x/y", "ABC"}
+			c.Downloads[0].Source = Source{"https://x/y", "ABC"}
 		}),
 		`render role data: download /usr/local/bin/devctld: source "http://x/y" is neither s3:// nor https://`: role(func(c *RoleConfig) {
-			c.Downloads[1].Source.URL = "http://x/y"
+			c.Downloads[0].Source.URL = "http://x/y"
 		}),
 		"render any node of role main: DEVCTL_NODE is empty":                             machine("s3://b/k", api.Identity{Stack: "aws", Role: api.RoleMain}),
 		"render data-1 of role data: DEVCTL_STACK is empty":                              machine("s3://b/k", api.Identity{Name: "data-1", Role: api.RoleData}),

@@ -32,8 +32,8 @@ type RoleConfig struct {
 
 	// The rest is for clouds.
 
-	Images    []string   // references of the images in the bundle
-	Downloads []Download // what the machine fetches: at least api.CloudDaemon and api.ImageBundle
+	Images    string     // folder, as a URL, with archives of images: see api.ImageArchive
+	Downloads []Download // what the machine fetches: at least api.CloudDaemon
 	// Registry is the folder, as a URL without a slash at its end, in which a machine looks up what no config can say:
 	// see the names below. s3:// on AWS, https:// on DigitalOcean.
 	Registry string

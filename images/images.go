@@ -158,10 +158,6 @@ func (s *Set) Refs() []string {
 	return refs
 }
 
-// Bundle names the archive with all services' images that machines on a cloud fetch: images-0123456789ab.tar. Like the
-// images' own names it follows from the sources alone, so it is known before, and without, any building.
-func (s *Set) Bundle() string { return "images-" + Hash(strings.Join(s.Refs(), " "), nil) + ".tar" }
-
 // Ref is what the named service's image is called. It panics for a name that is none.
 func (s *Set) Ref(service string) string {
 	i := slices.IndexFunc(s.Services, func(image Image) bool { return image.Name == service })

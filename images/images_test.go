@@ -35,10 +35,10 @@ func TestLoadIsTheSameEveryTime(t *testing.T) {
 func TestRefsFollowContent(t *testing.T) {
 	t.Parallel()
 	before := load4test(t, binaries())
-	tests := map[string]struct{ etcd, redis, node, store, bundle bool }{
+	tests := map[string]struct{ etcd, redis, node, store bool }{
 		"devctld": {store: true},
-		"etcd":    {etcd: true, store: true, bundle: true},
-		"etcdctl": {etcd: true, store: true, bundle: true},
+		"etcd":    {etcd: true, store: true},
+		"etcdctl": {etcd: true, store: true},
 	}
 	for name, want := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -46,9 +46,9 @@ func TestRefsFollowContent(t *testing.T) {
 			bin := binaries()
 			bin[name].Data = []byte("changed")
 			after := load4test(t, bin)
-			got := struct{ etcd, redis, node, store, bundle bool }{
+			got := struct{ etcd, redis, node, store bool }{
 				before.Etcd() != after.Etcd(), before.Ref("redis") != after.Ref("redis"),
-				before.Node.Ref != after.Node.Ref, before.Store != after.Store, before.Bundle() != after.Bundle(),
+				before.Node.Ref != after.Node.Ref, before.Store != after.Store,
 			}
 			if got != want {
 				t.Errorf("changed %s: refs that changed are %+v, want %+v", name, got, want)

@@ -156,6 +156,15 @@ func (s *Spec) EndpointAddress() string {
 	return s.plan().at(endpointOffset)
 }
 
+// imageFolder is where the nodes of a stack on a cloud find the archives of images.
+func (s *Spec) imageFolder() string {
+	region, bucket := s.AWS.Region, s.AWS.Bucket
+	if s.Provider == ProviderDigitalOcean {
+		region, bucket = s.DigitalOcean.Region, s.DigitalOcean.Bucket
+	}
+	return components.BucketURL(api.Platform(s.Provider), region, bucket) + "/" + components.FolderImages
+}
+
 // Deployment is what runs on the nodes, from the given images. The outputs of the stack give what only a cloud knows; nil
 // leaves it empty.
 func (s *Spec) Deployment(images api.ServiceImages, out *Outputs) api.Deployment {
@@ -164,6 +173,7 @@ func (s *Spec) Deployment(images api.ServiceImages, out *Outputs) api.Deployment
 	endpoint := api.EndpointSpec{Address: s.EndpointAddress(), Prefix: s.plan().Bits(), RouterID: routerID}
 	var workers *api.ElasticWorkers
 	if s.cloud() {
+		images.Source = s.imageFolder()
 		endpoint.Platform = api.Platform(s.Provider)
 		workers = &api.ElasticWorkers{Network: s.Network.CIDR, Min: s.Nodes.Worker.Min}
 		if out != nil {

@@ -174,12 +174,19 @@ func TestDeployment(t *testing.T) {
 func TestCloudDeployment(t *testing.T) {
 	t.Parallel()
 	out := &Outputs{Redis: RedisOutput{Address: "203.0.113.7"}, EndpointID: "the-id", Nodes: map[string]string{"main-1": "10.10.0.7"}}
+	sources := map[string]string{
+		ProviderAWS:          "s3://devctl-local-local-devctl-test/images",
+		ProviderDigitalOcean: "https://devctl-local-local-devctl-test.fra1.digitaloceanspaces.com/images",
+	}
 	for file, want := range map[string]api.EndpointSpec{
 		awsSpec:          {Address: "203.0.113.7", Prefix: 16, RouterID: 10, Platform: api.PlatformAWS, Allocation: "the-id"},
 		digitaloceanSpec: {Address: "203.0.113.7", Prefix: 16, RouterID: 10, Platform: api.PlatformDigitalOcean},
 	} {
 		s := parse(t, file)
 		got := s.Deployment(api.ServiceImages{}, out)
+		if got.Images.Source != sources[s.Provider] {
+			t.Errorf("images on %s are at %s, want %s", s.Provider, got.Images.Source, sources[s.Provider])
+		}
 		if diff := cmp.Diff(want, got.Endpoint); diff != "" {
 			t.Errorf("endpoint on %s (-want +got):\n%s", s.Provider, diff)
 		}

@@ -2,7 +2,6 @@ package units
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"devctl/internal/api"
@@ -12,7 +11,7 @@ import (
 type NodeArgs struct {
 	Platform  api.Platform // empty for local
 	EtcdImage string       // container image reference; mains only
-	Images    []string     // references of the images in api.ImageBundle; clouds only
+	Images    string       // folder, as a URL, with archives of images; clouds only
 }
 
 // EtcdEnvFile holds the part of etcd's environment that is decided at every start by `devctld etcd-prepare`:
@@ -23,8 +22,8 @@ const EtcdEnvFile = "/run/devctl/etcd.env"
 // Node returns the units that come with a machine of the given role, in the order in which they start.
 func Node(role api.Role, a NodeArgs) []Unit {
 	out := []Unit{a.setup()}
-	if a.Platform.Cloud() {
-		out = append(out, images(a.Images))
+	if role == api.RoleMain && a.Platform.Cloud() {
+		out = append(out, Image("etcd", a.EtcdImage, a.Images, "etcd.service"))
 	}
 	if role == api.RoleMain {
 		out = append(out, a.etcd(), a.controller())
@@ -51,25 +50,6 @@ func (a NodeArgs) setup() Unit {
 		s.wants = []string{"network-online.target"} // it asks the cloud who the machine is
 	}
 	return s.unit(setupUnit)
-}
-
-// images puts the images of the bundle that Ignition has fetched into podman's store, if one of them is not there yet:
-// once in the life of a machine, unless somebody tidies podman's store up.
-func images(refs []string) Unit {
-	refs = slices.Sorted(slices.Values(refs))
-	script := fmt.Sprintf(`'for image; do %[1]s image exists "$$image" || `+
-		`{ %[1]s load --quiet --input=%[2]s && %[1]s image exists "$$image"; } || exit 1; done'`, podman, api.ImageBundle)
-	s := service{
-		description:     "Load the service images",
-		documentation:   "https://docs.podman.io/en/latest/markdown/podman-load.1.html",
-		before:          []string{"etcd.service", "devctl-agent.service"}, // the agent starts what else needs an image
-		kind:            "oneshot",
-		remainAfterExit: true,
-		restart:         "on-failure",
-		start:           append(command{"/usr/bin/sh", "-c", script, "sh"}, refs...),
-		stopTimeout:     "15",
-	}
-	return s.unit("devctl-images.service")
 }
 
 // idle is for what has nothing to do nearly always: collect garbage early rather than hold memory that services could use.

@@ -43,9 +43,9 @@ func serve(ctx context.Context) error {
 	}
 	defer func() { _ = docker.Close() }()
 	return provider.Main(ctx, provider.Options{Images: set, Bundles: &bundle.Store{
-		Dir: filepath.Join(cache, "devctl", "bundles"), Name: set.Bundle(), SpacesKeys: spacesKeys,
-		Save: func(ctx context.Context, w io.Writer, log func(string)) error {
-			return docker.SaveServices(ctx, set, w, log)
+		Dir: filepath.Join(cache, "devctl", "bundles"), Images: set.Refs(), SpacesKeys: spacesKeys,
+		Save: func(ctx context.Context, image string, w io.Writer, log func(string)) error {
+			return docker.SaveService(ctx, set, image, w, log)
 		},
 	}})
 }

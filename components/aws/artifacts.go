@@ -8,27 +8,27 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"devctl/components"
+	"devctl/internal/api"
 )
 
-// Folders of the bucket. What roles may read is given by folder: see rolePolicy.
+// Folders of the bucket, beside those that clouds have in common. What roles may read is given by folder: see rolePolicy.
 const (
-	folderArtifacts = "artifacts" // the daemon and the images, named after their content
+	folderArtifacts = "artifacts" // the daemon, named after its content
 	folderConfig    = "config"    // a folder for each role: its key files, and configs that are too large for user data
-	folderRegistry  = "registry"  // what machines look up: see ignition.RoleConfig
 	folderSnapshots = "snapshots" // of etcd
 )
 
 // hashLength is how much of a hash is in a name.
 const hashLength = 12
 
-func (c *Cloud) url(key string) string { return "s3://" + c.options.Bucket + "/" + key }
+func (c *Cloud) url(key string) string {
+	return components.BucketURL(api.PlatformAWS, c.options.Region, c.options.Bucket) + "/" + key
+}
 
 func (c *Cloud) daemonKey() string {
 	sum := c.options.Daemon.SHA256
 	return folderArtifacts + "/devctld-" + sum[:min(hashLength, len(sum))]
 }
-
-func (c *Cloud) bundleKey() string { return folderArtifacts + "/" + c.options.Bundle }
 
 // Artifacts creates the bucket with what every machine fetches, and looks up the image that they boot.
 func (c *Cloud) Artifacts(ctx *pulumi.Context, args components.ArtifactsArgs) (components.Artifacts, error) {
@@ -44,12 +44,14 @@ func (c *Cloud) Artifacts(ctx *pulumi.Context, args components.ArtifactsArgs) (c
 	if err != nil {
 		return components.Artifacts{}, err
 	}
-	images, err := c.uploadBundle(ctx, guards)
+	images, err := components.NewBundles(ctx, components.BundleArgs{
+		Platform: api.PlatformAWS, Region: c.options.Region, Bucket: c.bucket, Images: c.options.Images,
+	}, pulumi.DependsOn(guards))
 	if err != nil {
 		return components.Artifacts{}, err
 	}
 	c.guards = guards
-	c.ready = append(c.ready, daemon, images)
+	c.ready = append(append(c.ready, daemon), images...)
 	name := imageName(c.options.Release)
 	image, err := c.image(ctx, name)
 	if err != nil {
@@ -108,6 +110,22 @@ func (c *Cloud) newBucket(ctx *pulumi.Context, stack string) (guards []pulumi.Re
 	if err != nil {
 		return nil, err
 	}
+	expiry, err := s3.NewBucketLifecycleConfigurationV2(ctx, name, &s3.BucketLifecycleConfigurationV2Args{
+		Bucket: c.bucket,
+		Rules: s3.BucketLifecycleConfigurationV2RuleArray{s3.BucketLifecycleConfigurationV2RuleArgs{
+			Id:                          pulumi.String("old-versions"),
+			Status:                      pulumi.String("Enabled"),
+			Filter:                      s3.BucketLifecycleConfigurationV2RuleFilterArgs{}, // all objects
+			NoncurrentVersionExpiration: s3.BucketLifecycleConfigurationV2RuleNoncurrentVersionExpirationArgs{NoncurrentDays: pulumi.Int(oldVersionDays)},
+			Expiration:                  s3.BucketLifecycleConfigurationV2RuleExpirationArgs{ExpiredObjectDeleteMarker: pulumi.Bool(true)},
+			AbortIncompleteMultipartUpload: s3.BucketLifecycleConfigurationV2RuleAbortIncompleteMultipartUploadArgs{
+				DaysAfterInitiation: pulumi.Int(oldVersionDays),
+			},
+		}},
+	}, c.own(pulumi.DependsOn([]pulumi.Resource{versions})))
+	if err != nil {
+		return nil, err
+	}
 	encrypted, err := s3.NewBucketPolicy(ctx, name, &s3.BucketPolicyArgs{
 		Bucket: c.bucket,
 		Policy: pulumi.String(bucketPolicy(c.options.Bucket)),
@@ -115,8 +133,11 @@ func (c *Cloud) newBucket(ctx *pulumi.Context, stack string) (guards []pulumi.Re
 	if err != nil {
 		return nil, err
 	}
-	return []pulumi.Resource{access, ownership, encryption, versions, encrypted}, nil
+	return []pulumi.Resource{access, ownership, encryption, versions, expiry, encrypted}, nil
 }
+
+// oldVersionDays is for how long what was overwritten or deleted can be had back.
+const oldVersionDays = 30
 
 // object registers an object of the bucket.
 func (c *Cloud) object(ctx *pulumi.Context, name string, args s3.BucketObjectv2Args, after []pulumi.Resource) (*s3.BucketObjectv2, error) {

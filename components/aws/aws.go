@@ -25,6 +25,7 @@ import (
 // Options are what a stack needs to know of AWS.
 type Options struct {
 	Region     string
+	CIDR       string // of the network
 	Bucket     string
 	Release    string // of Fedora CoreOS
 	HostedZone string // ID; empty: the endpoint gets no name
@@ -32,8 +33,7 @@ type Options struct {
 	DataGiB    int    // disk of data nodes
 
 	Daemon Daemon
-	Images []string // what the images in Bundle are called
-	Bundle string   // name of the archive that holds them, from their sources: see images.Set
+	Images []string // references of the services' images
 }
 
 // Daemon is the node daemon's binary on this machine.
@@ -69,12 +69,11 @@ func New(o Options) *Cloud {
 func (c *Cloud) Boot() components.Boot {
 	return components.Boot{
 		Platform: api.PlatformAWS,
-		Images:   c.options.Images,
+		Images:   c.url(components.FolderImages),
 		Downloads: []ignition.Download{
 			{Path: api.CloudDaemon, Mode: 0o755, Source: ignition.Source{URL: c.url(c.daemonKey()), SHA256: c.options.Daemon.SHA256}},
-			{Path: api.ImageBundle, Mode: 0o600, Source: ignition.Source{URL: c.url(c.bundleKey())}},
 		},
-		Registry: c.url(folderRegistry),
+		Registry: c.url(components.Registry(c.options.CIDR)),
 	}
 }
 

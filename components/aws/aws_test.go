@@ -30,6 +30,7 @@ type registered struct {
 	Inputs    map[string]any
 	Secret    []string // inputs that are secrets
 	DependsOn []string // "type name" of what it waits for, sorted
+	With      []string // the same of what it is replaced together with
 	Provider  string
 	Ignore    []string
 }
@@ -59,6 +60,9 @@ func (r *recorder) NewResource(args pulumi.MockResourceArgs) (string, resource.P
 	made := registered{Inputs: map[string]any{}, Ignore: args.RegisterRPC.GetIgnoreChanges()}
 	for _, urn := range args.RegisterRPC.GetDependencies() {
 		made.DependsOn = append(made.DependsOn, shortURN(urn))
+	}
+	for _, urn := range args.RegisterRPC.GetReplaceWith() {
+		made.With = append(made.With, shortURN(urn))
 	}
 	slices.Sort(made.DependsOn)
 	made.DependsOn = slices.Compact(made.DependsOn)
@@ -148,11 +152,10 @@ func loadSpec(t *testing.T, change func(*stacks.Spec)) *stacks.Spec {
 
 func optionsOf(spec *stacks.Spec, daemon string) Options {
 	return Options{
-		Region: spec.AWS.Region, Bucket: spec.AWS.Bucket, Release: spec.AWS.CoreOS.Release, HostedZone: spec.AWS.HostedZone,
+		Region: spec.AWS.Region, CIDR: spec.Network.CIDR, Bucket: spec.AWS.Bucket, Release: spec.AWS.CoreOS.Release, HostedZone: spec.AWS.HostedZone,
 		RootGiB: int(spec.AWS.Volumes.Root / stacks.GiB), DataGiB: int(spec.AWS.Volumes.Data / stacks.GiB),
 		Daemon: Daemon{Path: daemon, SHA256: daemonSum},
 		Images: []string{"localhost/devctl/etcd:1", "localhost/devctl/haproxy:1", "localhost/devctl/keepalived:1", "localhost/devctl/redis:1"},
-		Bundle: "images-0123456789ab.tar",
 	}
 }
 
@@ -189,10 +192,11 @@ func TestInputs(t *testing.T) {
 		Secret []string       `yaml:"secret,omitempty"`
 		After  []string       `yaml:"after,omitempty"`
 		Ignore []string       `yaml:"ignore,omitempty"`
+		With   []string       `yaml:"with,omitempty"`
 	}
 	all := map[string]entry{}
 	for key, made := range r.resources {
-		e := entry{Inputs: maps.Clone(made.Inputs), Secret: made.Secret, Ignore: made.Ignore}
+		e := entry{Inputs: maps.Clone(made.Inputs), Secret: made.Secret, Ignore: made.Ignore, With: made.With}
 		if _, found := e.Inputs["userData"]; found {
 			e.Inputs["userData"] = "user data of " + key
 		}
@@ -344,7 +348,7 @@ func TestMachinesWait(t *testing.T) {
 		if role == "" {
 			role = name
 		}
-		want := []string{"BucketObjectv2 daemon", "Bundle images", "BucketObjectv2 " + role + "-secrets", "RolePolicy " + role,
+		want := []string{"BucketObjectv2 daemon", "Bundle etcd", "Bundle redis", "BucketObjectv2 " + role + "-secrets", "RolePolicy " + role,
 			"Route internet", "VpcEndpoint s3", "Password " + api.SecretRedisAdmin}
 		for _, kind := range []string{"SecurityGroupRule", "SubnetCidrReservation", "RouteTableAssociation"} {
 			for _, n := range r.ofType(kind) {
@@ -400,6 +404,45 @@ func TestNoSecretInTheOpen(t *testing.T) {
 	want := []string{"BucketObjectv2 data-secrets content", "BucketObjectv2 main-secrets content", "BucketObjectv2 worker-secrets content"}
 	if diff := cmp.Diff(want, secret); diff != "" {
 		t.Errorf("secret inputs (-want +got):\n%s", diff)
+	}
+}
+
+// TestAnotherImageIsNoOtherMachine: of services only the archive in the bucket is another, of etcd what main nodes boot with as well.
+func TestAnotherImageIsNoOtherMachine(t *testing.T) {
+	t.Parallel()
+	spec, daemon := loadSpec(t, nil), daemonFile(t)
+	run := func(change string) map[string]registered {
+		o := optionsOf(spec, daemon)
+		etcd := "localhost/devctl/etcd:1"
+		for i, ref := range o.Images {
+			if strings.Contains(ref, "/"+change+":") {
+				o.Images[i] = strings.TrimSuffix(ref, "1") + "2"
+			}
+		}
+		if change == "etcd" {
+			etcd = "localhost/devctl/etcd:2"
+		}
+		r := &recorder{resources: map[string]registered{}}
+		if err := pulumi.RunErr(stacks.Program(spec, New(o), etcd, nil), pulumi.WithMocks("devctl", spec.Stack, r)); err != nil {
+			t.Fatal(err)
+		}
+		return r.resources
+	}
+	before := run("")
+	for service, want := range map[string][]string{
+		"redis": {"Bundle redis"}, "haproxy": {"Bundle haproxy"}, "keepalived": {"Bundle keepalived"},
+		"etcd": {"Bundle etcd", "LaunchTemplate main-1", "LaunchTemplate main-2", "LaunchTemplate main-3"},
+	} {
+		var got []string
+		for key, made := range run(service) {
+			if !cmp.Equal(before[key], made) {
+				got = append(got, key)
+			}
+		}
+		slices.Sort(got)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("another image of %s changes (-want +got):\n%s", service, diff)
+		}
 	}
 }
 

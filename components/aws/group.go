@@ -142,7 +142,11 @@ func (c *Cloud) slot(ctx *pulumi.Context, g *group, node api.Identity) (address 
 		ProtectFromScaleIn: pulumi.Bool(true),
 		SuspendedProcesses: pulumi.ToStringArray([]string{"AZRebalance"}),
 		Tags:               groupTags(owned),
-	}, c.own(pulumi.DependsOn(g.ready)))
+	}, c.own(pulumi.DependsOn(g.ready),
+		// Another network, another interface. AWS does not delete the old one while a machine has it, and ends no machine
+		// of a group for a change: so the group goes first, with its machine.
+		pulumi.ReplaceWith([]pulumi.Resource{nic}), pulumi.DeleteBeforeReplace(true),
+	))
 	return address, err
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"devctl/components"
 	"devctl/internal/api"
 )
 
@@ -64,6 +65,13 @@ func endpointPolicy(bucket string) string {
 	})
 }
 
+// servicesOf are the services whose images the machines of a role run.
+var servicesOf = map[api.Role][]string{
+	api.RoleMain:   {"etcd"},
+	api.RoleWorker: {"haproxy", "keepalived"},
+	api.RoleData:   {"redis"},
+}
+
 // rolePolicy is what the machines of a role may. allocation is the ID of the endpoint's Elastic IP.
 func rolePolicy(o Options, stack string, role api.Role, allocation string) string {
 	statements := []statement{{
@@ -73,9 +81,12 @@ func rolePolicy(o Options, stack string, role api.Role, allocation string) strin
 			objectsARN(o.Bucket, folderConfig+"/"+string(role)+"/"),
 		},
 	}}
+	for _, service := range servicesOf[role] { // whichever version of it is deployed
+		statements[0].Resource = append(statements[0].Resource, objectsARN(o.Bucket, components.FolderImages+"/"+service+"-"))
+	}
 	switch role {
 	case api.RoleMain:
-		founding := objectsARN(o.Bucket, folderRegistry+"/"+api.RegistryFounding+"/")
+		founding := objectsARN(o.Bucket, components.Registry(o.CIDR)+"/"+api.RegistryFounding+"/")
 		snapshots := objectsARN(o.Bucket, folderSnapshots+"/")
 		statements = append(statements,
 			statement{Sid: "Read", Effect: "Allow", Action: []string{"s3:GetObject"}, Resource: []string{founding, snapshots}},

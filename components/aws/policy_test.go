@@ -91,14 +91,17 @@ func TestRights(t *testing.T) {
 		api.RoleMain: {
 			"s3:GetObject on " + bucket + "artifacts/*",
 			"s3:GetObject on " + bucket + "config/main/*",
-			"s3:GetObject on " + bucket + "registry/founding/*",
+			"s3:GetObject on " + bucket + "images/etcd-*",
+			"s3:GetObject on " + bucket + "registry/10-10-0-0-16/founding/*",
 			"s3:GetObject on " + bucket + "snapshots/*",
-			"s3:PutObject on " + bucket + "registry/founding/* if map[Null:map[s3:if-none-match:[false]]]",
+			"s3:PutObject on " + bucket + "registry/10-10-0-0-16/founding/* if map[Null:map[s3:if-none-match:[false]]]",
 			"s3:PutObject on " + bucket + "snapshots/*",
 		},
 		api.RoleWorker: {
 			"s3:GetObject on " + bucket + "artifacts/*",
 			"s3:GetObject on " + bucket + "config/worker/*",
+			"s3:GetObject on " + bucket + "images/haproxy-*",
+			"s3:GetObject on " + bucket + "images/keepalived-*",
 			"ec2:AssociateAddress on " + ec2 + "elastic-ip/eipalloc-endpoint",
 			"ec2:AssociateAddress on " + ec2 + "instance/* if " + fmt.Sprint(workers),
 			"ec2:AssociateAddress on " + ec2 + "network-interface/* if " + fmt.Sprint(workers),
@@ -106,6 +109,7 @@ func TestRights(t *testing.T) {
 		api.RoleData: {
 			"s3:GetObject on " + bucket + "artifacts/*",
 			"s3:GetObject on " + bucket + "config/data/*",
+			"s3:GetObject on " + bucket + "images/redis-*",
 		},
 	}
 	all := documents(t)

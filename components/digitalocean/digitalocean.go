@@ -30,8 +30,7 @@ type Options struct {
 	ImageURL, ImageID string
 
 	Daemon Daemon
-	Images []string // what the images in Bundle are called
-	Bundle string   // name of the archive that holds them, from their sources: see images.Set
+	Images []string // references of the services' images
 
 	// Keep tells of a main or data node that this run must leave as it is, although its configuration has changed.
 	// Nil: none. The nodes of a role must not be replaced together; whoever names one keeps the others.
@@ -63,12 +62,11 @@ func New(o Options) *Cloud { return &Cloud{options: o} }
 func (c *Cloud) Boot() components.Boot {
 	return components.Boot{
 		Platform: api.PlatformDigitalOcean,
-		Images:   c.options.Images,
+		Images:   c.url(components.FolderImages),
 		Downloads: []ignition.Download{
 			{Path: api.CloudDaemon, Mode: 0o755, Source: ignition.Source{URL: c.url(c.daemonKey()), SHA256: c.options.Daemon.SHA256}},
-			{Path: api.ImageBundle, Mode: 0o600, Source: ignition.Source{URL: c.url(c.bundleKey())}},
 		},
-		Registry: c.url(c.registry()),
+		Registry: c.url(components.Registry(c.options.CIDR)),
 	}
 }
 

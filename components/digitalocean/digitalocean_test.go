@@ -38,7 +38,6 @@ func options() Options {
 		ImageURL: "https://example.com/fedora-coreos-44.20260802.3.1-digitalocean.x86_64.qcow2.gz",
 		Daemon:   Daemon{Path: "/opt/devctl/devctld", SHA256: sha},
 		Images:   []string{"localhost/devctl/etcd:0123456789ab", "localhost/devctl/redis:0123456789ab"},
-		Bundle:   "images-0123456789ab.tar",
 	}
 }
 
@@ -149,7 +148,7 @@ func roleConfig(cloud *Cloud, role api.Role) (ignition.Rendered, error) {
 		mains = append(mains, api.Peer{Name: m.Name})
 	}
 	return ignition.Role(ignition.RoleConfig{
-		Stack: "prod", Role: role, Platform: boot.Platform, Mains: mains, EtcdImage: boot.Images[0], SSHKeys: []string{key},
+		Stack: "prod", Role: role, Platform: boot.Platform, Mains: mains, EtcdImage: "localhost/devctl/etcd:0123456789ab", SSHKeys: []string{key},
 		Images: boot.Images, Downloads: boot.Downloads, Registry: boot.Registry,
 	})
 }

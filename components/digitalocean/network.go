@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 
 	do "github.com/pulumi/pulumi-digitalocean/sdk/v4/go/digitalocean"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
@@ -29,7 +28,7 @@ func (c *Cloud) Network(ctx *pulumi.Context, args components.NetworkArgs) (compo
 	// The range is in the name because a VPC of another range has to be there before the old one can go: names are unique.
 	// The provider deletes first whatever has a name from a program, unless it is told not to.
 	vpc, err := do.NewVpc(ctx, "network", &do.VpcArgs{
-		Name:        pulumi.String(components.Name(args.Stack, hyphens(args.CIDR))),
+		Name:        pulumi.String(components.Name(args.Stack, components.Hyphens(args.CIDR))),
 		Description: pulumi.String("Stack " + args.Stack + " of devctl"),
 		IpRange:     pulumi.String(args.CIDR),
 		Region:      pulumi.String(c.options.Region),
@@ -127,9 +126,6 @@ func outbound(cidr string) do.FirewallOutboundRuleArray {
 		rule("udp", "123", anywhere), // NTP: certificates and leases need the time
 	}
 }
-
-// hyphens makes a part of a name from a range.
-func hyphens(cidr string) string { return strings.NewReplacer(".", "-", "/", "-").Replace(cidr) }
 
 func portRange(first, last int) string {
 	if first == last {

@@ -19,12 +19,11 @@ import (
 // nothing else. For the sake of that URL user data is a secret of the stack. Who reads user data on a machine can fetch
 // the key files of the machine's role, until the access key is deleted.
 
-// Folders of the bucket.
+// Folders of the bucket, beside those that clouds have in common.
 const (
 	folderArtifacts = "artifacts"
 	folderConfig    = "config"
 	folderSecrets   = "secrets"
-	folderRegistry  = "registry"
 )
 
 const (
@@ -39,7 +38,7 @@ const (
 
 // url is where machines find an object.
 func (c *Cloud) url(key string) string {
-	return fmt.Sprintf("https://%s.%s.digitaloceanspaces.com/%s", c.options.Bucket, c.options.Region, key)
+	return components.BucketURL(api.PlatformDigitalOcean, c.options.Region, c.options.Bucket) + "/" + key
 }
 
 // object registers an object of the bucket.
@@ -67,27 +66,6 @@ func (c *Cloud) daemonName() string {
 
 func (c *Cloud) daemonKey() string { return folderArtifacts + "/" + c.daemonName() }
 
-func (c *Cloud) bundleKey() string { return folderArtifacts + "/" + c.options.Bundle }
-
-// bundle is the archive of all service images in the bucket. The resource is devctl's own provider's: making it builds the
-// images with Docker and uploads them, and nothing but that needs Docker. Its inputs are names, which follow from the
-// images' sources: a preview needs no archive, and a second machine that runs the program makes none.
-type bundle struct{ pulumi.CustomResourceState }
-
-func (c *Cloud) uploadBundle(ctx *pulumi.Context) (*bundle, error) {
-	var b bundle
-	err := ctx.RegisterResource("devctl:digitalocean:Bundle", "images", pulumi.Map{
-		"region": pulumi.String(c.options.Region),
-		"bucket": c.bucket.Name,
-		"key":    pulumi.String(c.bundleKey()),
-		"images": pulumi.ToStringArray(c.options.Images),
-	}, &b)
-	if err != nil {
-		return nil, fmt.Errorf("register image bundle: %w", err)
-	}
-	return &b, nil
-}
-
 // Artifacts creates the bucket with what every machine fetches, and imports the image that they boot.
 func (c *Cloud) Artifacts(ctx *pulumi.Context, args components.ArtifactsArgs) (components.Artifacts, error) {
 	var err error
@@ -95,6 +73,8 @@ func (c *Cloud) Artifacts(ctx *pulumi.Context, args components.ArtifactsArgs) (c
 		Name:   pulumi.String(c.options.Bucket),
 		Region: pulumi.String(c.options.Region),
 		Acl:    pulumi.String(aclPrivate),
+		// Older images are in no program.
+		ForceDestroy: pulumi.Bool(true),
 	})
 	if err != nil {
 		return components.Artifacts{}, fmt.Errorf("register bucket %q: %w", c.options.Bucket, err)
@@ -118,11 +98,13 @@ func (c *Cloud) Artifacts(ctx *pulumi.Context, args components.ArtifactsArgs) (c
 	if err != nil {
 		return components.Artifacts{}, err
 	}
-	images, err := c.uploadBundle(ctx)
+	images, err := components.NewBundles(ctx, components.BundleArgs{
+		Platform: api.PlatformDigitalOcean, Region: c.options.Region, Bucket: c.bucket.Name, Images: c.options.Images,
+	})
 	if err != nil {
 		return components.Artifacts{}, err
 	}
-	c.ready = append(c.ready, daemon, images)
+	c.ready = append(append(c.ready, daemon), images...)
 	image, err := c.image(ctx, args.Stack)
 	if err != nil {
 		return components.Artifacts{}, err
@@ -190,10 +172,6 @@ func sum(text string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// registry is the folder in which machines look up what they cannot know. Another network has another one: all its
-// machines are new, and have to found a cluster of their own.
-func (c *Cloud) registry() string { return folderRegistry + "/" + hyphens(c.options.CIDR) }
-
 // register puts what main nodes can know only after they were made where they look it up. Others find them there as well.
 func (c *Cloud) register(ctx *pulumi.Context, mains []api.Identity, droplets []*do.Droplet) error {
 	var values []any
@@ -218,10 +196,10 @@ func (c *Cloud) register(ctx *pulumi.Context, mains []api.Identity, droplets []*
 		{"mains", api.RegistryMains, text(func(peers []api.Peer, _ []string) (string, error) { return ignition.MainsEnv(peers) }), nil},
 		// Whoever is on this list may found a cluster. Main nodes that are made later are not: they join. Since what is
 		// ignored stays as it is even when an object is replaced, the one in another place is another resource.
-		{"founders-" + sum(c.url(c.registry()))[:hashLength], api.RegistryFounders, text(ignition.FoundersEnv), []pulumi.ResourceOption{pulumi.IgnoreChanges([]string{"content"})}},
+		{"founders-" + sum(c.url(components.Registry(c.options.CIDR)))[:hashLength], api.RegistryFounders, text(ignition.FoundersEnv), []pulumi.ResourceOption{pulumi.IgnoreChanges([]string{"content"})}},
 	} {
 		_, err := c.object(ctx, entry.name, do.SpacesBucketObjectArgs{
-			Key:          pulumi.String(c.registry() + "/" + entry.key),
+			Key:          pulumi.String(components.Registry(c.options.CIDR) + "/" + entry.key),
 			Content:      entry.content,
 			ContentType:  pulumi.String(typeEnv),
 			CacheControl: pulumi.String(alwaysAskAgain),

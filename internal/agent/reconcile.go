@@ -16,6 +16,7 @@ import (
 	"devctl/internal/api"
 	"devctl/internal/backoff"
 	"devctl/internal/discovery"
+	"devctl/units"
 )
 
 const (
@@ -321,18 +322,23 @@ func active(s unitState) string {
 	return s.Active
 }
 
-// message says why a unit does not do its work: what the agent could not do, then what the unit logged last.
+// message says why a unit does not do its work: what the agent could not do, then what the unit logged last. An image on its way
+// is nothing that fails, but so large that people want to know how far it is.
 func (r *reconciler) message(ctx context.Context, unit string, state unitState) string {
+	fetches := state.Active == "activating" && units.IsImage(unit)
 	fails := state.Active == "failed" || state.Sub == "auto-restart"
 	e, seen := r.evidence[unit]
 	switch {
 	case state.Active == "active" || state.Active == "inactive":
 		delete(r.evidence, unit)
 		e.text = ""
-	case fails && (!seen || time.Since(e.taken) > evidenceAge):
+	case (fails || fetches) && (!seen || time.Since(e.taken) > evidenceAge):
 		text, err := r.journal(ctx, unit)
 		if err != nil {
 			text = "its log cannot be read: " + err.Error()
+		}
+		if fetches {
+			text = text[strings.LastIndex(text, "\n")+1:]
 		}
 		e = evidence{taken: time.Now(), text: text}
 		if r.evidence == nil {

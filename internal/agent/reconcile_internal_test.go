@@ -346,6 +346,28 @@ func TestReconcileReportsEvidence(t *testing.T) {
 	}
 }
 
+// TestReconcileReportsProgress: an image on its way says how far it is, in one line.
+func TestReconcileReportsProgress(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.r.journal = func(context.Context, string) (string, error) { return "fetching\nfetching done=\"2 MB\"", nil }
+	const unit = "devctl-image-redis.service"
+	b.assign(api.Assignment{Node: "data-1", Unit: unit, Text: "[Unit]\n", Hash: "h1"})
+	b.expect("assigned", "reload", "enable "+unit, "restart "+unit)
+	for state, want := range map[unitState]string{
+		{Active: "activating", Sub: "start"}: `fetching done="2 MB"`,
+		{Active: "active", Sub: "exited"}:    "",
+	} {
+		b.systemd.state[unit] = state
+		if err := b.r.pass(context.Background(), false); err != nil {
+			t.Fatal(err)
+		}
+		if got := b.units[0].Message; got != want {
+			t.Errorf("in %v the message is %q, want %q", state, got, want)
+		}
+	}
+}
+
 func TestReconcileNoSecretInWhatIsReported(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

@@ -1,5 +1,10 @@
 package api
 
+import (
+	"path"
+	"strings"
+)
+
 // Places on a node that Ignition, units and the daemon must agree on.
 const (
 	// NodeEnvFile holds the Identity as environment: DEVCTL_STACK, DEVCTL_NODE, DEVCTL_ROLE, DEVCTL_ZONE,
@@ -39,9 +44,13 @@ const (
 	Daemon = "/usr/local/lib/devctl/devctld"
 	// CloudDaemon is where Ignition puts devctld on clouds: in a folder whose files SELinux lets systemd start.
 	CloudDaemon = "/usr/local/bin/devctld"
-	// ImageBundle is where Ignition puts the service images on clouds: one archive of `podman save`.
-	ImageBundle = "/var/lib/devctl/images.tar"
+	// ImageArchives is where archives of images are while a node of a cloud loads them.
+	ImageArchives = "/var/lib/devctl/images"
 )
+
+// ImageArchive is what the archive of an image is called in its folder: redis-0123456789ab.tar.gz for
+// localhost/devctl/redis:0123456789ab. An image's name says what is in it, so an archive never changes.
+func ImageArchive(ref string) string { return strings.ReplaceAll(path.Base(ref), ":", "-") + ".tar.gz" }
 
 // Objects in the registry of a stack on a cloud, where machines find what their configuration cannot say.
 const (

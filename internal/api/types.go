@@ -160,6 +160,8 @@ type ServiceImages struct {
 	Redis      string `json:"redis"`
 	HAProxy    string `json:"haproxy"`
 	Keepalived string `json:"keepalived"`
+	// Source is the folder, as a URL, from which nodes fetch them (see ImageArchive). Empty where every node has them.
+	Source string `json:"source,omitempty"`
 }
 
 // Names of the secrets of a deployment: keys of DeployRequest.Secrets, and of discovery.SecretKey.
@@ -208,6 +210,8 @@ type Assignment struct {
 	Shard int `json:"shard,omitempty"`
 	// Endpoint is set for the unit that moves the endpoint's address: so that the agent can tell whether its node holds it.
 	Endpoint string `json:"endpoint,omitempty"`
+	// Needs is the unit of the same node that has to be done before this one starts, or changes: its image's. Empty for none.
+	Needs string `json:"needs,omitempty"`
 	// Hash over all of the above: what UnitStatus.Hash reports once it runs.
 	Hash string `json:"hash"`
 }

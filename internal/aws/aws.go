@@ -1,5 +1,5 @@
 // Package aws is the little that devctl asks of AWS itself, beside Pulumi. A machine asks to associate the stack's Elastic IP with
-// it, and to write down once who founds the stack's cluster; who rolls main and data nodes asks to end a machine of a group. No
+// it, to write down once who founds the stack's cluster, and for images; who rolls main and data nodes asks to end a machine of a group. No
 // service's SDK is linked for these few calls.
 package aws
 
@@ -53,11 +53,21 @@ type refusal struct {
 
 func (r refusal) Error() string { return fmt.Sprintf("%s (%d): %s", r.code, r.status, r.text) }
 
-// do signs a request, makes it, and returns the answer's body. Credentials are asked for every time: calls are rare, and the
-// service renews them.
+// do makes a request and returns the answer's body.
 func (c Client) do(ctx context.Context, service, method, address string, header http.Header, body []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
+	resp, err := c.send(ctx, service, method, address, header, body)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	return io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+}
+
+// send signs a request, makes it, and returns the answer if it is no refusal. Credentials are asked for every time: calls are
+// rare, and the service renews them.
+func (c Client) send(ctx context.Context, service, method, address string, header http.Header, body []byte) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, address, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -75,18 +85,15 @@ func (c Client) do(ctx context.Context, service, method, address string, header 
 		return nil, fmt.Errorf("sign a request: %w", err)
 	}
 	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, err
+	if err != nil || resp.StatusCode == http.StatusOK {
+		return resp, err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
 		return nil, err
 	}
-	if resp.StatusCode != http.StatusOK {
-		return nil, refused(resp.StatusCode, text)
-	}
-	return text, nil
+	return nil, refused(resp.StatusCode, text)
 }
 
 func (c Client) credentials(ctx context.Context) (aws.Credentials, error) {
@@ -145,12 +152,11 @@ func (c Client) Associate(ctx context.Context, allocation string) error {
 // Claim writes text to an object (s3://bucket/key) if there is none, and returns what is in it then: the text of whoever was
 // first, and of nobody after that.
 func (c Client) Claim(ctx context.Context, object, text string) (string, error) {
-	bucket, key, ok := strings.Cut(strings.TrimPrefix(object, "s3://"), "/")
-	if !ok || !strings.HasPrefix(object, "s3://") {
-		return "", fmt.Errorf("claim %s: it is no s3://bucket/key", object)
+	address, err := c.object(object)
+	if err != nil {
+		return "", fmt.Errorf("claim %s: %w", object, err)
 	}
-	address := c.endpoint("s3") + "/" + bucket + "/" + key
-	_, err := c.do(ctx, "s3", http.MethodPut, address, http.Header{"If-None-Match": {"*"}}, []byte(text))
+	_, err = c.do(ctx, "s3", http.MethodPut, address, http.Header{"If-None-Match": {"*"}}, []byte(text))
 	if err == nil {
 		return text, nil
 	}
@@ -163,4 +169,23 @@ func (c Client) Claim(ctx context.Context, object, text string) (string, error) 
 		return "", fmt.Errorf("read %s: %w", object, err)
 	}
 	return string(there), nil
+}
+
+// Open asks for an object (s3://bucket/key) whose content may be large: it comes as the answer's body is read, for as long as
+// ctx lives. The caller closes it.
+func (c Client) Open(ctx context.Context, object string) (*http.Response, error) {
+	address, err := c.object(object)
+	if err != nil {
+		return nil, err
+	}
+	return c.send(ctx, "s3", http.MethodGet, address, http.Header{}, nil)
+}
+
+// object is the address of s3://bucket/key.
+func (c Client) object(url string) (address string, err error) {
+	bucket, key, ok := strings.Cut(strings.TrimPrefix(url, "s3://"), "/")
+	if !ok || !strings.HasPrefix(url, "s3://") {
+		return "", errors.New("it is no s3://bucket/key")
+	}
+	return c.endpoint("s3") + "/" + bucket + "/" + key, nil
 }

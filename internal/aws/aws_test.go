@@ -221,3 +221,26 @@ func TestClaimErrors(t *testing.T) {
 		t.Errorf("claim = %q, %v", got, err)
 	}
 }
+
+// TestOpen: what is large comes as it is read, and a refusal says why.
+func TestOpen(t *testing.T) {
+	t.Parallel()
+	c := newCloud(t)
+	c.objects["machines/images/redis-1.tar.gz"] = strings.Repeat("layer ", 1<<20)
+	resp, err := c.client().Open(t.Context(), "s3://machines/images/redis-1.tar.gz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if n, err := io.Copy(io.Discard, resp.Body); n != 6<<20 || err != nil {
+		t.Errorf("%d bytes came, error %v", n, err)
+	}
+	for object, want := range map[string]string{
+		"s3://machines/images/none":   "AccessDenied (403): Access Denied",
+		"https://machines/images/one": "it is no s3://bucket/key",
+	} {
+		if _, err := c.client().Open(t.Context(), object); err == nil || err.Error() != want {
+			t.Errorf("open %s: error = %v, want %s", object, err, want)
+		}
+	}
+}

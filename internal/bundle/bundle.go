@@ -1,32 +1,39 @@
-// Package bundle makes the archive of all service images and puts it into the bucket from which machines on a cloud fetch
-// it: S3 on AWS, Spaces on DigitalOcean.
+// Package bundle makes the archives of service images, one of each, and puts them into the bucket from which machines on a
+// cloud fetch them: S3 on AWS, Spaces on DigitalOcean.
 //
 // To make one needs Docker, to upload it the cloud's credentials. Once a bundle is in its bucket neither is needed again:
 // its name says what it was built from.
 package bundle
 
 import (
+	"compress/gzip"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
-	"path"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"devctl/internal/api"
 )
 
+// metaSHA256 is the metadata of an archive that says what machines have to have when they have fetched it.
+const metaSHA256 = "sha256"
+
 const (
 	callTimeout   = time.Minute
-	uploadTimeout = 30 * time.Minute // some hundred megabytes over whatever line there is
+	uploadTimeout = 30 * time.Minute // some fifty megabytes over whatever line there is
 )
 
 // Location is where a bundle is.
@@ -39,29 +46,29 @@ type Location struct {
 
 func (l Location) String() string { return l.Bucket + "/" + l.Key }
 
-// Store makes, finds and removes bundles.
+// Store makes and finds bundles.
 type Store struct {
-	Dir  string // for archives until they are uploaded
-	Name string // of the bundle that this devctl makes: images.Set.Bundle
-	// Save writes the archive, building what has to be built, and tells its progress.
-	Save func(ctx context.Context, w io.Writer, log func(string)) error
+	Dir    string   // for archives until they are uploaded
+	Images []string // references of the images that this devctl makes bundles of
+	// Save writes the archive of an image, building what has to be built, and tells its progress.
+	Save func(ctx context.Context, image string, w io.Writer, log func(string)) error
 	// SpacesKeys returns the access key to Spaces.
 	SpacesKeys func(ctx context.Context) (id, secret string, err error)
 	// Endpoint is the URL of the buckets' service; empty for the platform's own.
 	Endpoint string
 }
 
-// Upload puts the bundle into its bucket. What is there under its name already is the same, and stays.
-func (s *Store) Upload(ctx context.Context, at Location, log func(string)) error {
+// Upload puts the bundle of an image into its bucket. What is there under its name already is the same, and stays.
+func (s *Store) Upload(ctx context.Context, at Location, image string, log func(string)) error {
 	if found, err := s.Exists(ctx, at); err != nil || found {
 		return err
 	}
-	if path.Base(at.Key) != s.Name {
-		return fmt.Errorf("upload %s: this devctl makes %s", at, s.Name)
+	if !slices.Contains(s.Images, image) {
+		return fmt.Errorf("upload %s: this devctl makes no %s", at, image)
 	}
-	file, err := s.archive(ctx, log)
+	file, err := s.archive(ctx, image, log)
 	if err != nil {
-		return fmt.Errorf("make image bundle %s: %w", s.Name, err)
+		return fmt.Errorf("make image bundle of %s: %w", image, err)
 	}
 	if err := s.put(ctx, at, file, log); err != nil {
 		return fmt.Errorf("upload image bundle to %s: %w; the archive is kept in %s, `devctl up` goes on from there", at, err, file)
@@ -73,15 +80,16 @@ func (s *Store) Upload(ctx context.Context, at Location, log func(string)) error
 }
 
 // archive makes sure that the archive is in the folder. Only a whole one has its name.
-func (s *Store) archive(ctx context.Context, log func(string)) (file string, err error) {
-	file = filepath.Join(s.Dir, s.Name)
+func (s *Store) archive(ctx context.Context, image string, log func(string)) (file string, err error) {
+	name := api.ImageArchive(image)
+	file = filepath.Join(s.Dir, name)
 	if _, err := os.Stat(file); err == nil {
 		return file, nil
 	}
 	if err := os.MkdirAll(s.Dir, 0o700); err != nil {
 		return "", err
 	}
-	half, err := os.CreateTemp(s.Dir, s.Name+".*")
+	half, err := os.CreateTemp(s.Dir, name+".*")
 	if err != nil {
 		return "", err
 	}
@@ -90,7 +98,12 @@ func (s *Store) archive(ctx context.Context, log func(string)) (file string, err
 			err = errors.Join(err, half.Close(), os.Remove(half.Name()))
 		}
 	}()
-	if err := s.Save(ctx, half, log); err != nil {
+	// Fastest: a third of the size for little time, and much better takes long.
+	packed, err := gzip.NewWriterLevel(half, gzip.BestSpeed)
+	if err != nil {
+		return "", err
+	}
+	if err := errors.Join(s.Save(ctx, image, packed, log), packed.Close()); err != nil {
 		return "", err
 	}
 	if err := half.Sync(); err != nil {
@@ -112,16 +125,25 @@ func (s *Store) put(ctx context.Context, at Location, file string, log func(stri
 		return err
 	}
 	defer func() { _ = archive.Close() }()
-	info, err := archive.Stat()
+	hash := sha256.New()
+	size, err := io.Copy(hash, archive)
 	if err != nil {
 		return err
 	}
-	log(fmt.Sprintf("image bundle: uploading %d MB to %s", info.Size()>>20, at.Bucket))
+	if _, err := archive.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	log(fmt.Sprintf("image bundle: uploading %d MB to %s", size>>20, at))
 	ctx, cancel := context.WithTimeout(ctx, uploadTimeout)
 	defer cancel()
-	_, err = client.PutObject(ctx, &s3.PutObjectInput{
-		Bucket: &at.Bucket, Key: &at.Key, Body: archive, ContentLength: aws.Int64(info.Size()), ContentType: aws.String("application/x-tar"),
-	})
+	object := &s3.PutObjectInput{
+		Bucket: &at.Bucket, Key: &at.Key, Body: archive, ContentLength: aws.Int64(size), ContentType: aws.String("application/gzip"),
+		Metadata: map[string]string{metaSHA256: hex.EncodeToString(hash.Sum(nil))},
+	}
+	if at.Platform == api.PlatformDigitalOcean {
+		object.ACL = types.ObjectCannedACLPublicRead // droplets have no identity there: see components/digitalocean
+	}
+	_, err = client.PutObject(ctx, object)
 	return err
 }
 
@@ -141,20 +163,6 @@ func (s *Store) Exists(ctx context.Context, at Location) (bool, error) {
 		return false, fmt.Errorf("look for image bundle %s: %w", at, err)
 	}
 	return true, nil
-}
-
-// Remove removes the bundle. One that is not there, or whose bucket is gone, is removed.
-func (s *Store) Remove(ctx context.Context, at Location) error {
-	client, err := s.client(ctx, at)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	if _, err := client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &at.Bucket, Key: &at.Key}); err != nil && !notFound(err) {
-		return fmt.Errorf("remove image bundle %s: %w", at, err)
-	}
-	return nil
 }
 
 func notFound(err error) bool {

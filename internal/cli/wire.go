@@ -184,9 +184,9 @@ func (d *deps) openStack(ctx context.Context, stack string, spec *stacks.Spec, a
 		if work.Images, err = d.images(); err != nil {
 			return nil, err
 		}
-		bundles.Name = work.Images.Bundle()
-		bundles.Save = func(ctx context.Context, w io.Writer, log func(string)) error {
-			return cloud.SaveServices(ctx, work.Images, w, log)
+		bundles.Images = work.Images.Refs()
+		bundles.Save = func(ctx context.Context, image string, w io.Writer, log func(string)) error {
+			return cloud.SaveService(ctx, work.Images, image, w, log)
 		}
 		o.Program = stacks.Program(spec, d.cloudOf(spec, work.Images, allowed), work.Images.Etcd(), func(out *stacks.Outputs) {
 			select {

@@ -26,16 +26,16 @@ func Of(spec *stacks.Spec, set *images.Set, bin string, allowed []string) compon
 	switch spec.Provider {
 	case stacks.ProviderAWS:
 		return aws.New(aws.Options{
-			Region: spec.AWS.Region, Bucket: spec.AWS.Bucket, Release: spec.AWS.CoreOS.Release, HostedZone: spec.AWS.HostedZone,
+			Region: spec.AWS.Region, CIDR: spec.Network.CIDR, Bucket: spec.AWS.Bucket, Release: spec.AWS.CoreOS.Release, HostedZone: spec.AWS.HostedZone,
 			RootGiB: int(spec.AWS.Volumes.Root / stacks.GiB), DataGiB: int(spec.AWS.Volumes.Data / stacks.GiB),
-			Daemon: aws.Daemon{Path: path, SHA256: hash}, Images: set.Refs(), Bundle: set.Bundle(),
+			Daemon: aws.Daemon{Path: path, SHA256: hash}, Images: set.Refs(),
 		})
 	case stacks.ProviderDigitalOcean:
 		do := spec.DigitalOcean
 		return digitalocean.New(digitalocean.Options{
 			Region: do.Region, CIDR: spec.Network.CIDR, Bucket: do.Bucket, Project: do.Project, SSHKeys: spec.SSHKeys,
 			ImageURL: do.CoreOS.URL, ImageID: do.CoreOS.ImageID,
-			Daemon: digitalocean.Daemon{Path: path, SHA256: hash}, Images: set.Refs(), Bundle: set.Bundle(),
+			Daemon: digitalocean.Daemon{Path: path, SHA256: hash}, Images: set.Refs(),
 			Keep: func(node string) bool { return len(allowed) > 0 && !slices.Contains(allowed, node) },
 		})
 	default:

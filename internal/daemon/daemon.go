@@ -30,6 +30,7 @@ Runs on the nodes of a stack, as systemd units that come with the machine:
 
   setup         prepare the node, once per boot
   agent         join, beat, and run the assigned units
+  image         load a container image from the stack's bucket (clouds)
   etcd-prepare  decide how etcd starts (main nodes)
   controller    serve the API, and lead if elected (main nodes)
   endpoint      keep the stack's address at this node while it should be here (clouds)
@@ -55,6 +56,8 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		run = setup
 	case "agent":
 		run = runAgent
+	case "image":
+		run = loadImage
 	case "etcd-prepare":
 		run = prepareEtcd
 	case "controller":

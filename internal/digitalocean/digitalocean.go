@@ -35,6 +35,21 @@ func Read(ctx context.Context, object string) (text string, found bool, err erro
 	return "", false, fmt.Errorf("read %s: %d %s", object, status, http.StatusText(status))
 }
 
+// Open asks for an object that machines may read without credentials, whose content may be large: it comes as the answer's body
+// is read, for as long as ctx lives. The caller closes it.
+func Open(ctx context.Context, object string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, object, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		_ = resp.Body.Close()
+		return nil, fmt.Errorf("%d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
+	}
+	return resp, err
+}
+
 // Client calls the API.
 type Client struct {
 	API   string // without a slash at the end

@@ -13,6 +13,29 @@ import (
 	"devctl/internal/digitalocean"
 )
 
+func TestOpen(t *testing.T) {
+	t.Parallel()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/images/redis-1.tar.gz" {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		_, _ = io.WriteString(w, strings.Repeat("layer ", 1<<20)) // more than Read takes
+	}))
+	defer s.Close()
+	resp, err := digitalocean.Open(t.Context(), s.URL+"/images/redis-1.tar.gz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if n, err := io.Copy(io.Discard, resp.Body); n != 6<<20 || err != nil {
+		t.Errorf("%d bytes came, error %v", n, err)
+	}
+	if _, err := digitalocean.Open(t.Context(), s.URL+"/none"); err == nil || err.Error() != "403 Forbidden" {
+		t.Errorf("error = %v, want 403 Forbidden", err)
+	}
+}
+
 func TestRead(t *testing.T) {
 	t.Parallel()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

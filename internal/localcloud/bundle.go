@@ -9,9 +9,9 @@ import (
 	"devctl/images"
 )
 
-// SaveServices writes an archive with the service images of the set, as podman loads it, and builds those that are
-// missing.
-func (c *Cloud) SaveServices(ctx context.Context, set *images.Set, w io.Writer, log func(string)) error {
+// SaveService writes an archive with one of the set's service images, as podman loads it. It builds what is missing: all of
+// them at once, because whoever wants one wants the others next.
+func (c *Cloud) SaveService(ctx context.Context, set *images.Set, image string, w io.Writer, log func(string)) error {
 	unlock, err := c.lockCache(ctx, log)
 	if err != nil {
 		return err
@@ -23,8 +23,8 @@ func (c *Cloud) SaveServices(ctx context.Context, set *images.Set, w io.Writer, 
 	started := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	const action = "save the service images"
-	saved, err := c.docker.ImageSave(ctx, set.Refs())
+	action := "save image " + image
+	saved, err := c.docker.ImageSave(ctx, []string{image})
 	if err != nil {
 		return c.explain(ctx, action, err)
 	}
@@ -33,6 +33,6 @@ func (c *Cloud) SaveServices(ctx context.Context, set *images.Set, w io.Writer, 
 	if err != nil {
 		return c.explain(ctx, action, err)
 	}
-	log(fmt.Sprintf("image bundle: %d MB saved in %s", size>>20, seconds(started)))
+	log(fmt.Sprintf("image bundle: %s, %d MB, saved in %s", image, size>>20, seconds(started)))
 	return nil
 }

@@ -13,9 +13,9 @@ import (
 	"devctl/internal/localcloud/localcloudtest"
 )
 
-// TestSaveServices: the archive holds the services' images under their names, and nothing else. Podman loads the same from
+// TestSaveService: the archive holds the service's image under its name, and nothing else. Podman loads the same from
 // Docker where a store is filled: see fillScript.
-func TestSaveServices(t *testing.T) {
+func TestSaveService(t *testing.T) {
 	c := connect(t)
 	set, err := localcloudtest.Set()
 	if err != nil {
@@ -23,10 +23,10 @@ func TestSaveServices(t *testing.T) {
 	}
 	var archive bytes.Buffer
 	var told []string
-	if err := c.SaveServices(t.Context(), set, &archive, func(line string) { told = append(told, line) }); err != nil {
+	if err := c.SaveService(t.Context(), set, set.Ref("redis"), &archive, func(line string) { told = append(told, line) }); err != nil {
 		t.Fatal(err)
 	}
-	if last := told[len(told)-1]; !strings.HasPrefix(last, "image bundle: ") || !strings.Contains(last, " MB saved in ") {
+	if last := told[len(told)-1]; !strings.HasPrefix(last, "image bundle: ") || !strings.Contains(last, " MB, saved in ") {
 		t.Errorf("told %q at the end", last)
 	}
 	var manifest []struct{ RepoTags []string }
@@ -49,7 +49,7 @@ func TestSaveServices(t *testing.T) {
 	for _, image := range manifest {
 		refs = append(refs, image.RepoTags...)
 	}
-	if !slices.Equal(refs, set.Refs()) {
-		t.Errorf("images in the archive: %v, want %v", refs, set.Refs())
+	if want := []string{set.Ref("redis")}; !slices.Equal(refs, want) {
+		t.Errorf("images in the archive: %v, want %v", refs, want)
 	}
 }

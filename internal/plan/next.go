@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"devctl/internal/api"
+	"devctl/units"
 )
 
 // Observed is what is known about the assignments that are there.
@@ -35,11 +36,15 @@ func (o Observed) down(a api.Assignment) bool {
 // New units start at once. What runs is changed one at a time: a Redis member when the cluster is healthy and
 // every member changed before is ready again; the load balancers worker by worker, the endpoint's holder last.
 // What is known to be down may be changed at any time, or a broken change could never be repaired. On a node
-// that does not answer nothing is changed. A Redis member is taken away only while another of its shard works.
+// that does not answer nothing is changed. A Redis member is taken away only while another of its shard works. Images are
+// fetched at once, everywhere, beside what runs; what needs one waits for it.
 func Next(ops []Operation, current []api.Assignment, now Observed) []Operation {
 	var out, redis, balancer []Operation
 	for _, op := range ops {
 		switch {
+		case units.IsImage(op.Assignment.Unit):
+			out = append(out, op)
+		case waits(op, ops, current, now):
 		case op.Creates():
 			out = append(out, op)
 		case op.Assignment.Shard > 0:
@@ -48,10 +53,21 @@ func Next(ops []Operation, current []api.Assignment, now Observed) []Operation {
 			balancer = append(balancer, op)
 		}
 	}
+	isImage := func(op Operation) bool { return units.IsImage(op.Assignment.Unit) }
 	starting := slices.ContainsFunc(out, func(op Operation) bool { return op.Assignment.Shard > 0 })
-	started := slices.DeleteFunc(slices.Clone(out), func(op Operation) bool { return op.Assignment.Shard > 0 })
+	started := slices.DeleteFunc(slices.Clone(out), func(op Operation) bool { return op.Assignment.Shard > 0 || isImage(op) })
 	out = append(out, nextRedis(redis, starting, current, now)...)
 	return append(out, nextBalancer(balancer, started, current, now)...)
+}
+
+// waits tells whether what the operation puts needs another unit of its node that is not there yet as it should be.
+func waits(op Operation, ops []Operation, current []api.Assignment, now Observed) bool {
+	needs := ref{op.Assignment.Node, op.Assignment.Needs}
+	if op.Kind == Delete || needs.unit == "" {
+		return false
+	}
+	changes := slices.ContainsFunc(ops, func(o Operation) bool { return o.Kind == Put && refOf(o.Assignment) == needs })
+	return changes || !slices.ContainsFunc(current, func(a api.Assignment) bool { return refOf(a) == needs && now.Done(a) })
 }
 
 // nextRedis picks among changes and deletions of Redis members; starting tells that others are only being created.
@@ -94,7 +110,7 @@ func nextBalancer(ops, started []Operation, current []api.Assignment, now Observ
 	busy := func(node string) bool {
 		return slices.ContainsFunc(started, func(op Operation) bool { return op.Assignment.Node != node }) ||
 			slices.ContainsFunc(current, func(a api.Assignment) bool {
-				return a.Shard == 0 && a.Node != node && !now.Done(a)
+				return a.Shard == 0 && !units.IsImage(a.Unit) && a.Node != node && !now.Done(a)
 			})
 	}
 	holds := func(op Operation) bool { return op.Assignment.Node == now.Holder }

@@ -42,6 +42,10 @@ func TestNext(t *testing.T) {
 	moreMemory := with(base, func(d *api.Deployment) { d.Redis.MaxMemory *= 2 })
 	newImages := with(base, func(d *api.Deployment) { d.Images.HAProxy, d.Images.Keepalived = "haproxy:2", "keepalived:2" })
 	four := deployment(2, 4, 3, 1)
+	fetched := func(d *api.Deployment) { d.Images.Source = "s3://bucket/images" }
+	cloud, one := with(base, fetched), with(deployment(1, 1, 1, 0), fetched)
+	newRedis := with(cloud, func(d *api.Deployment) { d.Images.Redis = "redis:2" })
+	images := []string{"put devctl-image-redis data-1", "put devctl-image-redis data-2", "put devctl-image-redis data-3"}
 
 	cases := map[string]struct {
 		from, to api.Deployment
@@ -75,6 +79,14 @@ func TestNext(t *testing.T) {
 		"nothing is changed while a member is only starting": {base, with(four, func(d *api.Deployment) { d.Redis.MaxMemory *= 2 }), nil, []string{
 			"put redis-2 data-4",
 		}},
+		"what runs an image waits for it": {api.Deployment{}, one, nil, []string{
+			"put devctl-image-redis data-1", "put devctl-image-haproxy worker-1", "put devctl-image-keepalived worker-1",
+		}},
+		"a new image is fetched everywhere at once, beside what runs": {cloud, newRedis, func(o *Observed) { o.RedisHealthy = false }, images},
+		"images that load keep no load balancer from changing": {cloud, with(cloud, func(d *api.Deployment) { d.Balancer.Port++ }), func(o *Observed) {
+			set(*o, "data-1", "devctl-image-redis.service", "activating", "")
+			set(*o, "worker-2", "devctl-image-keepalived.service", "activating", "")
+		}, []string{"put haproxy worker-1"}},
 		"members of a node that left go one at a time": {four, with(four, without("data-4")), func(o *Observed) {}, []string{
 			"put redis-2 data-3", "put redis-3 data-1",
 		}},
@@ -113,6 +125,37 @@ func TestNext(t *testing.T) {
 				t.Errorf("next (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestImageFirst: a member changes when the image is there that it needs, and not because another node has it already.
+func TestImageFirst(t *testing.T) {
+	t.Parallel()
+	old := with(deployment(2, 3, 3, 1), func(d *api.Deployment) { d.Images.Source = "s3://bucket/images" })
+	newer := with(old, func(d *api.Deployment) { d.Images.Redis = "redis:2" })
+	current := apply(nil, Assignments(old, nil))
+	// All nodes of one member each have to fetch the image, and only data-2 has it.
+	current = apply(current, Next(Assignments(newer, current), current, healthy(current)))
+	now := healthy(current)
+	for _, node := range []string{"data-1", "data-3"} {
+		set(now, node, "devctl-image-redis.service", "activating", now.Units[node]["devctl-image-redis.service"].Hash)
+	}
+	for _, step := range []struct {
+		name string
+		want []string
+	}{
+		{"data-2 has it", []string{"put redis-1 data-2"}},
+		{"data-2 has changed", []string{"put redis-2 data-2"}},
+		{"data-2 has changed all it has", nil},
+	} {
+		next := Next(Assignments(newer, current), current, now)
+		if diff := cmp.Diff(step.want, short(next)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", step.name, diff)
+		}
+		for _, op := range next {
+			set(now, op.Assignment.Node, op.Assignment.Unit, "active", op.Assignment.Hash)
+		}
+		current = apply(current, next)
 	}
 }
 

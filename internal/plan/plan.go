@@ -51,7 +51,8 @@ func (o Operation) String() string {
 }
 
 // Assignments compares what d wants with what is assigned and returns the operations that lead from one to the
-// other: Redis first, then HAProxy, then keepalived, and deletions last. It returns none when current is what d wants.
+// other: Redis first, then HAProxy, then keepalived, each behind its image where nodes have to fetch that, and deletions last.
+// It returns none when current is what d wants.
 func Assignments(d api.Deployment, current []api.Assignment) []Operation {
 	have := make(map[ref]api.Assignment, len(current))
 	for _, a := range current {
@@ -109,13 +110,13 @@ func desired(d api.Deployment, current []api.Assignment) []want {
 		unit := units.Redis(m.shard, d.Images.Redis)
 		files, dirs := redis.Files(d.Redis, m.shard, nodes[m.node])
 		a := api.Assignment{Node: m.node, Unit: unit.Name, Text: unit.Text, Files: files, Dirs: dirs, Shard: m.shard}
-		out = append(out, want{sealed(a), m.reason})
+		out = behindImage(out, "redis", d.Images.Redis, d.Images.Source, want{a, m.reason})
 	}
 	balancers := placeBalancers(d, current)
 	for _, b := range balancers {
 		unit := units.HAProxy(d.Images.HAProxy)
 		a := api.Assignment{Node: b.Name, Unit: unit.Name, Text: unit.Text, Files: haproxy.Files(d.Balancer, b), Dirs: haproxy.Dirs()}
-		out = append(out, want{sealed(a), fmt.Sprintf("one of %d load balancers", len(balancers))})
+		out = behindImage(out, "haproxy", d.Images.HAProxy, d.Images.Source, want{a, fmt.Sprintf("one of %d load balancers", len(balancers))})
 	}
 	if d.Endpoint.Address != "" {
 		out = append(out, movers(d, balancers)...)
@@ -145,9 +146,24 @@ func movers(d api.Deployment, balancers []api.Identity) []want {
 		if !d.Endpoint.Platform.Cloud() {
 			a.Endpoint = d.Endpoint.Address
 		}
-		out = append(out, want{sealed(a), reason})
+		out = behindImage(out, "keepalived", d.Images.Keepalived, d.Images.Source, want{a, reason})
 	}
 	return out
+}
+
+// behindImage adds what runs a service's image to all. Where nodes have to fetch images from a source, the unit that does so is
+// added before it, once on each node.
+func behindImage(all []want, service, ref, source string, w want) []want {
+	if source != "" {
+		unit := units.Image(service, ref, source)
+		image := api.Assignment{Node: w.assignment.Node, Unit: unit.Name, Text: unit.Text}
+		if !slices.ContainsFunc(all, func(o want) bool { return refOf(o.assignment) == refOf(image) }) {
+			all = append(all, want{sealed(image), "what runs there needs it"})
+		}
+		w.assignment.Needs = unit.Name
+	}
+	w.assignment = sealed(w.assignment)
+	return append(all, w)
 }
 
 // priority is the VRRP priority of the balancer at the given position. The distance only breaks ties:

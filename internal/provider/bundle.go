@@ -2,8 +2,6 @@ package provider
 
 import (
 	"context"
-	"fmt"
-	"slices"
 
 	p "github.com/pulumi/pulumi-go-provider"
 	"github.com/pulumi/pulumi-go-provider/infer"
@@ -14,9 +12,8 @@ import (
 
 // Bundles are the archives of service images in the clouds' buckets: a *bundle.Store, or Paper.
 type Bundles interface {
-	Upload(ctx context.Context, at bundle.Location, log func(string)) error
+	Upload(ctx context.Context, at bundle.Location, image string, log func(string)) error
 	Exists(ctx context.Context, at bundle.Location) (bool, error)
-	Remove(ctx context.Context, at bundle.Location) error
 }
 
 var (
@@ -26,15 +23,16 @@ var (
 
 // bundleArgs name the content, so that a preview shows what changes and a build happens only then.
 type bundleArgs struct {
-	Region string   `pulumi:"region"`
-	Bucket string   `pulumi:"bucket"`
-	Key    string   `pulumi:"key"`
-	Images []string `pulumi:"images"`
+	Region string `pulumi:"region"`
+	Bucket string `pulumi:"bucket"`
+	Key    string `pulumi:"key"`
+	Image  string `pulumi:"image"`
 }
 
 type bundleState struct{ bundleArgs }
 
-// imageBundle is the bundle in a bucket of one of the clouds.
+// imageBundle is the bundle in a bucket of one of the clouds. It has no Delete: what runs may still name an image when the
+// program names another, and a machine that takes the place of one has to find it. Bundles go with their bucket.
 type imageBundle struct {
 	bundles  Bundles
 	platform api.Platform
@@ -49,7 +47,7 @@ func (b imageBundle) Create(ctx context.Context, req infer.CreateRequest[bundleA
 	if req.DryRun {
 		return resp, nil
 	}
-	return resp, b.bundles.Upload(ctx, b.at(req.Inputs), reporter(ctx))
+	return resp, b.bundles.Upload(ctx, b.at(req.Inputs), req.Inputs.Image, reporter(ctx))
 }
 
 // Diff replaces a bundle that is to be another: it is what its name says, and machines that boot meanwhile want the old one.
@@ -59,7 +57,7 @@ func (b imageBundle) Diff(_ context.Context, req infer.DiffRequest[bundleArgs, b
 		"region": req.Inputs.Region == req.State.Region,
 		"bucket": req.Inputs.Bucket == req.State.Bucket,
 		"key":    req.Inputs.Key == req.State.Key,
-		"images": slices.Equal(req.Inputs.Images, req.State.Images),
+		"image":  req.Inputs.Image == req.State.Image,
 	} {
 		if !same {
 			differences[name] = replaced()
@@ -74,13 +72,6 @@ func (b imageBundle) Read(ctx context.Context, req infer.ReadRequest[bundleArgs,
 		return infer.ReadResponse[bundleArgs, bundleState]{}, err
 	}
 	return infer.ReadResponse[bundleArgs, bundleState](req), nil
-}
-
-func (b imageBundle) Delete(ctx context.Context, req infer.DeleteRequest[bundleState]) (infer.DeleteResponse, error) {
-	if err := b.bundles.Remove(ctx, b.at(req.State.bundleArgs)); err != nil {
-		return infer.DeleteResponse{}, fmt.Errorf("delete image bundle: %w", err)
-	}
-	return infer.DeleteResponse{}, nil
 }
 
 // The same resource for each cloud, so that a stack's resources say where they are.

@@ -70,10 +70,7 @@ func (Paper) Nodes(context.Context, string, api.Role) ([]localcloud.Node, error)
 }
 
 // Upload does nothing.
-func (Paper) Upload(context.Context, bundle.Location, func(string)) error { return nil }
+func (Paper) Upload(context.Context, bundle.Location, string, func(string)) error { return nil }
 
 // Exists cannot know.
 func (Paper) Exists(context.Context, bundle.Location) (bool, error) { return false, errPaper }
-
-// Remove does nothing.
-func (Paper) Remove(context.Context, bundle.Location) error { return nil }

@@ -17,17 +17,17 @@ import (
 	"devctl/stacks"
 )
 
-func amazon(t *testing.T, spec *stacks.Spec) components.Cloud {
+func amazon(t *testing.T, spec *stacks.Spec, images []string) components.Cloud {
 	t.Helper()
 	daemon := filepath.Join(t.TempDir(), "devctld")
 	if err := os.WriteFile(daemon, []byte("a daemon"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	return aws.New(aws.Options{
-		Region: spec.AWS.Region, Bucket: spec.AWS.Bucket, Release: spec.AWS.CoreOS.Release, HostedZone: spec.AWS.HostedZone,
+		Region: spec.AWS.Region, CIDR: spec.Network.CIDR, Bucket: spec.AWS.Bucket, Release: spec.AWS.CoreOS.Release, HostedZone: spec.AWS.HostedZone,
 		RootGiB: int(spec.AWS.Volumes.Root / stacks.GiB), DataGiB: int(spec.AWS.Volumes.Data / stacks.GiB),
 		Daemon: aws.Daemon{Path: daemon, SHA256: strings.Repeat("0", 64)},
-		Images: []string{"localhost/devctl/etcd:one"}, Bundle: "images-000000000000.tar",
+		Images: images,
 	})
 }
 
@@ -52,7 +52,7 @@ func TestAWS(t *testing.T) {
 	all := slices.Concat(mains, data, workers)
 
 	s.createsInTwoGoes(v, awsGroup, "We currently do not have sufficient t3.small capacity", map[string]int{
-		"BucketObjectv2": 4, "BucketOwnershipControls": 1, "BucketPolicy": 1, "BucketPublicAccessBlock": 1,
+		"BucketLifecycleConfigurationV2": 1, "BucketObjectv2": 4, "BucketOwnershipControls": 1, "BucketPolicy": 1, "BucketPublicAccessBlock": 1,
 		"BucketServerSideEncryptionConfigurationV2": 1, "BucketV2": 1, "BucketVersioningV2": 1, "Eip": 4, "Group": 7, "InstanceProfile": 3,
 		"InternetGateway": 1, "LaunchTemplate": 7, "NetworkInterface": 6, "Record": 1, "Role": 3, "RolePolicy": 3, "Route": 1, "RouteTable": 1,
 		"RouteTableAssociation": 3, "SecurityGroup": 3, "SecurityGroupRule": 26, "Subnet": 3, "SubnetCidrReservation": 3, "Vpc": 1, "VpcEndpoint": 1,
@@ -69,11 +69,11 @@ func TestAWS(t *testing.T) {
 		{"one more data node", v.edit(t, dataSize, strings.Replace(dataSize, "3", "4", 1)), each("create % data-4", "NetworkInterface", "LaunchTemplate", "Group")},
 		{"room for more workers", v.edit(t, "max: 6", "max: 7"), []string{"update Group worker: maxSize"}},
 		{"release", v.edit(t, release, nextRelease), relaunched("imageId", all...)},
-		{"a unit of main nodes", v.withEtcd("localhost/devctl/etcd:two"), relaunched("userData", mains...)},
 		{"who may connect", v.edit(t, "203.0.113.0/24", "198.51.100.0/24"), []string{"replace SecurityGroupRule worker-redis-from-clients: cidrBlocks[]"}},
 	} {
 		s.plans(change.name, change.to, change.want...)
 	}
+	s.changesImages(v, relaunched("userData", mains...)...)
 	v = v.edit(t, "t3.medium", "t3.large")
 	s.does("up with another machine type", up, v, relaunched("instanceType", data...)...)
 	s.changesPassword(v)
@@ -92,6 +92,7 @@ func TestAWS(t *testing.T) {
 	s.previewsWithoutCloud(v)
 
 	moved := v.edit(t, "10.10.", "10.11.")
+	s.world.Calls()
 	ops, _, err := s.run(up, moved)
 	if err != nil {
 		t.Fatal(err)
@@ -99,9 +100,17 @@ func TestAWS(t *testing.T) {
 	if diff := cmp.Diff(map[string]int{
 		"replace InternetGateway": 1, "replace NetworkInterface": 6, "replace Route": 1, "replace RouteTable": 1, "replace RouteTableAssociation": 3,
 		"replace SecurityGroup": 3, "replace SecurityGroupRule": 26, "replace Subnet": 3, "replace SubnetCidrReservation": 3, "replace Vpc": 1,
-		"replace VpcEndpoint": 1, "update Eip": 3, "update Group": 7, "update LaunchTemplate": 7,
+		"replace VpcEndpoint": 1, "replace Group": 6, "update Eip": 3, "update Group": 1, "update LaunchTemplate": 7, "update RolePolicy": 1,
 	}, perType(ops)); diff != "" {
 		t.Errorf("up in another network (-want +got):\n%s", diff)
+	}
+	calls := s.world.Calls()
+	for _, slot := range slices.Concat(mains, data) {
+		// The old machine has the old interface until its group is gone.
+		nic := slices.Index(calls, "delete aws:ec2/networkInterface:NetworkInterface "+slot)
+		if group := slices.Index(calls, "delete "+awsGroup+" "+slot); group < 0 || nic < group {
+			t.Errorf("the interface of %s is deleted as call %d, its group as %d", slot, nic, group)
+		}
 	}
 	s.plans("the same network", moved)
 

@@ -10,16 +10,16 @@ import (
 	"devctl/stacks"
 )
 
-func digitalOcean(_ *testing.T, spec *stacks.Spec) components.Cloud {
-	return digitalocean.New(digitalOceanOptions(spec))
+func digitalOcean(_ *testing.T, spec *stacks.Spec, images []string) components.Cloud {
+	return digitalocean.New(digitalOceanOptions(spec, images))
 }
 
-func digitalOceanOptions(spec *stacks.Spec) digitalocean.Options {
+func digitalOceanOptions(spec *stacks.Spec, images []string) digitalocean.Options {
 	return digitalocean.Options{
 		Region: spec.DigitalOcean.Region, CIDR: spec.Network.CIDR, Bucket: spec.DigitalOcean.Bucket, Project: spec.DigitalOcean.Project, SSHKeys: spec.SSHKeys,
 		ImageURL: spec.DigitalOcean.CoreOS.URL, ImageID: spec.DigitalOcean.CoreOS.ImageID,
 		Daemon: digitalocean.Daemon{Path: "/nowhere/devctld", SHA256: strings.Repeat("0", 64)},
-		Images: []string{"localhost/devctl/etcd:one"}, Bundle: "images-000000000000.tar",
+		Images: images,
 	}
 }
 
@@ -52,13 +52,12 @@ func TestDigitalOcean(t *testing.T) {
 		{"release", v.edit(t, "44.20260802.3.1", "44.20260902.3.1"), slices.Concat(mainMoved, dataMoved,
 			each("replace Droplet %: image", mains...), each("replace Droplet %: image", data...),
 			[]string{"replace CustomImage coreos: url", "update DropletAutoscale worker: dropletTemplate.image"})},
-		{"a unit of main nodes", v.withEtcd("localhost/devctl/etcd:two"), slices.Concat(mainMoved,
-			each("replace Droplet %: userData", mains...), []string{"replace SpacesBucketObject main-config: content key"})},
 		{"who may connect", v.edit(t, "203.0.113.0/24", "198.51.100.0/24"), []string{"update Firewall worker: inboundRules[].sourceAddresses[]"}},
 	} {
 		s.plans(change.name, change.to, change.want...)
 	}
 
+	s.changesImages(v, slices.Concat(mainMoved, each("replace Droplet %: userData", mains...), []string{"replace SpacesBucketObject main-config: content key"})...)
 	s.changesPassword(v)
 
 	before := s.ids("Droplet")
@@ -99,15 +98,15 @@ func TestDigitalOceanKeepsWhatIsNotNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	replacing := func(names ...string) {
-		s.cloud = func(_ *testing.T, spec *stacks.Spec) components.Cloud {
-			o := digitalOceanOptions(spec)
+		s.cloud = func(_ *testing.T, spec *stacks.Spec, images []string) components.Cloud {
+			o := digitalOceanOptions(spec, images)
 			o.Keep = func(node string) bool { return !slices.Contains(names, node) }
 			return digitalocean.New(o)
 		}
 	}
-	newer := v.edit(t, "44.20260802.3.1", "44.20260902.3.1", "s-1vcpu-2gb", "s-2vcpu-2gb").withEtcd("localhost/devctl/etcd:two")
+	newer := v.edit(t, "44.20260802.3.1", "44.20260902.3.1", "s-1vcpu-2gb", "s-2vcpu-2gb").withImage("etcd", "two")
 	others := []string{
-		"replace CustomImage coreos: url", "replace SpacesBucketObject main-config: content key",
+		"replace Bundle etcd: image key", "replace CustomImage coreos: url", "replace SpacesBucketObject main-config: content key",
 		"update DropletAutoscale worker: dropletTemplate.image dropletTemplate.size",
 	}
 	moved := []string{"update ProjectResources main: resources[]", "update SpacesBucketObject mains: content"}

@@ -4,6 +4,7 @@ package clouds
 
 import (
 	"context"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -26,14 +27,24 @@ import (
 
 // setting is all that a stack is made from.
 type setting struct {
-	spec      string // text of the spec
-	etcdImage string // is in a unit of main nodes
+	spec   string            // text of the spec
+	images map[string]string // tags of the services' images
 }
 
-// withEtcd returns the setting with another image of etcd.
-func (s setting) withEtcd(image string) setting {
-	s.etcdImage = image
+// withImage returns the setting with another image of a service.
+func (s setting) withImage(service, tag string) setting {
+	s.images = maps.Clone(s.images)
+	s.images[service] = tag
 	return s
+}
+
+// refs are the references of all images, sorted.
+func (s setting) refs() []string {
+	var all []string
+	for _, service := range slices.Sorted(maps.Keys(s.images)) {
+		all = append(all, "localhost/devctl/"+service+":"+s.images[service])
+	}
+	return all
 }
 
 // edit returns the setting with old replaced by new in the spec, where it has to be.
@@ -51,7 +62,7 @@ func (s setting) edit(t *testing.T, oldnew ...string) setting {
 // stack is one stack in a world of its own.
 type stack struct {
 	t       *testing.T
-	cloud   func(*testing.T, *stacks.Spec) components.Cloud
+	cloud   func(*testing.T, *stacks.Spec, []string) components.Cloud
 	world   *standin.World
 	bundles *shelf
 	served  *standin.Served
@@ -59,7 +70,7 @@ type stack struct {
 }
 
 // newStack makes an empty world and a stack without a state. known are answers to lookups.
-func newStack(t *testing.T, pkg string, known map[string]string, cloud func(*testing.T, *stacks.Spec) components.Cloud) *stack {
+func newStack(t *testing.T, pkg string, known map[string]string, cloud func(*testing.T, *stacks.Spec, []string) components.Cloud) *stack {
 	t.Helper()
 	bin, err := filepath.Abs("../../bin")
 	if err != nil {
@@ -92,7 +103,7 @@ func shipped(t *testing.T, name string) setting {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return setting{spec: string(data), etcdImage: "localhost/devctl/etcd:one"}
+	return setting{spec: string(data), images: map[string]string{"etcd": "one", "haproxy": "one", "keepalived": "one", "redis": "one"}}
 }
 
 // method is what is done with a stack.
@@ -112,7 +123,7 @@ func (s *stack) open(v setting) *engine.Stack {
 		s.t.Fatal(err)
 	}
 	o := s.options
-	o.Program = stacks.Program(spec, s.cloud(s.t, spec), v.etcdImage, nil)
+	o.Program = stacks.Program(spec, s.cloud(s.t, spec, v.refs()), v.refs()[0], nil)
 	opened, err := engine.Open(s.t.Context(), o)
 	if err != nil {
 		s.t.Fatal(err)
@@ -229,14 +240,34 @@ func (s *stack) changesPassword(v setting) {
 	}
 }
 
-// destroys destroys, and wants nothing to be left.
+// changesImages brings up another image of each service: the archive in the bucket is another, and the old one stays for what
+// is deployed. Only etcd's is part of machines, with the operations that are wanted.
+func (s *stack) changesImages(v setting, etcd ...string) {
+	s.t.Helper()
+	for _, service := range []string{"redis", "haproxy", "keepalived"} {
+		s.plans("another image of "+service, v.withImage(service, "two"), "replace Bundle "+service+": image key")
+	}
+	s.plans("another image of etcd", v.withImage("etcd", "two"), append(etcd, "replace Bundle etcd: image key")...)
+	s.does("up with another image of redis", up, v.withImage("redis", "two"), "replace Bundle redis: image key")
+	s.does("up with the image before", up, v, "replace Bundle redis: image key")
+	var held []string
+	for at := range s.bundles.held {
+		held = append(held, at.Key)
+	}
+	slices.Sort(held)
+	if want := []string{"images/etcd-one.tar.gz", "images/haproxy-one.tar.gz", "images/keepalived-one.tar.gz", "images/redis-one.tar.gz", "images/redis-two.tar.gz"}; !slices.Equal(held, want) {
+		s.t.Errorf("the bucket has %v, want %v", held, want)
+	}
+}
+
+// destroys destroys, and wants nothing to be left. Bundles go with their bucket, which is there no more.
 func (s *stack) destroys(v setting) {
 	s.t.Helper()
 	if _, _, err := s.run(destroy, v); err != nil {
 		s.t.Fatal(err)
 	}
-	if left := s.counts(); len(left) > 0 || len(s.bundles.held) > 0 {
-		s.t.Errorf("destroy left %v and %v", left, s.bundles.held)
+	if left := s.counts(); len(left) > 0 {
+		s.t.Errorf("destroy left %v", left)
 	}
 }
 
@@ -304,7 +335,7 @@ type shelf struct {
 }
 
 // Upload makes none: it notes that it is there.
-func (s *shelf) Upload(_ context.Context, at bundle.Location, _ func(string)) error {
+func (s *shelf) Upload(_ context.Context, at bundle.Location, _ string, _ func(string)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.held[at] = true
@@ -316,12 +347,4 @@ func (s *shelf) Exists(_ context.Context, at bundle.Location) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.held[at], nil
-}
-
-// Remove forgets it.
-func (s *shelf) Remove(_ context.Context, at bundle.Location) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.held, at)
-	return nil
 }
