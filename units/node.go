@@ -76,7 +76,11 @@ func (a NodeArgs) controller() Unit {
 	s.description = "devctl controller"
 	s.documentation = "https://etcd.io/docs/v3.7/dev-guide/api_concurrency_reference_v3/"
 	// Not After=etcd.service: without a quorum it still serves, and says that there is none.
-	s.hardening = hardening(nil, nil)
+	var writable []string
+	if !a.Platform.Cloud() {
+		writable = []string{api.SnapshotsDir} // a disk of its own, there before systemd is
+	}
+	s.hardening = hardening(writable, nil)
 	return s.unit("devctl-controller.service")
 }
 

@@ -27,6 +27,7 @@ const (
 	PathAssignments = "/v1/assignments" // GET → Assigned
 	PathStatus      = "/v1/status"      // GET → Status
 	PathEvents      = "/v1/events"      // GET ?after=SEQ → Event lines, for as long as the client stays
+	PathSnapshot    = "/v1/snapshot"    // GET → all that etcd holds, as etcd's own tools read it
 	PathHealth      = "/v1/healthz"     // GET → Health
 )
 
@@ -35,6 +36,9 @@ const ControllerName = "controller.devctl"
 
 // VersionHeader carries the version of devctl on every request and every response.
 const VersionHeader = "Devctl-Version"
+
+// SnapshotRevisionHeader carries the revision of etcd up to which a snapshot has everything.
+const SnapshotRevisionHeader = "Devctl-Snapshot-Revision"
 
 // EventHeartbeat is how often a stream of events carries a line, an empty one when nothing happened. A client that
 // reads nothing for three of them takes the server for dead.
@@ -192,6 +196,27 @@ func (c *Client) Events(ctx context.Context, after int64, f func(Event) error) e
 		return c.stream(ctx, endpoint, &last, f)
 	})
 	return wrap("follow events", err)
+}
+
+// Snapshot writes all that etcd holds to w, and returns the revision up to which it has everything. Whether it is whole, its
+// own hash at its end says.
+func (c *Client) Snapshot(ctx context.Context, w io.Writer) (revision int64, err error) {
+	err = c.try(ctx, func(endpoint string) error {
+		resp, err := c.send(ctx, endpoint, http.MethodGet, PathSnapshot, nil)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		if revision, err = strconv.ParseInt(resp.Header.Get(SnapshotRevisionHeader), 10, 64); err != nil {
+			return fmt.Errorf("read the revision of a snapshot of %s: %w", endpoint, err)
+		}
+		// What is written cannot be taken back for a try at another controller.
+		if _, err := io.Copy(w, resp.Body); err != nil {
+			return fmt.Errorf("read a snapshot of %s: %w", endpoint, err)
+		}
+		return nil
+	})
+	return revision, wrap("get a snapshot", err)
 }
 
 func wrap(action string, err error) error {

@@ -27,6 +27,8 @@ const (
 
 	// EtcdDataDir is etcd's data directory on main nodes.
 	EtcdDataDir = "/var/lib/devctl/etcd"
+	// SnapshotsDir is where main nodes keep snapshots of etcd, on a disk that is there when they are all gone. Local only.
+	SnapshotsDir = "/var/lib/devctl/snapshots"
 	// ServicesDir holds the files of assigned units, one folder per unit name.
 	ServicesDir = "/etc/devctl/services"
 	// DataDir holds what services keep, one folder per unit name without ".service".

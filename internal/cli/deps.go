@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -35,6 +36,10 @@ type deps struct {
 	// open makes a stack ready to be changed; without a spec, only to be destroyed. allowed are the names given with
 	// --allow-replace: where machines are replaced all at once, the others stay as they are.
 	open func(ctx context.Context, stack string, spec *stacks.Spec, allowed []string) (environment, error)
+	// revive makes a stack ready to get all of its main nodes anew, and nothing else: data is a compressed archive with the folder
+	// etcd, for the disk of one of them.
+	revive    func(ctx context.Context, spec *stacks.Spec, data etcdData) (environment, error)
+	snapshots snapshots
 	// read returns the outputs of a stack: engine.ErrNoStack when there is none, empty when it has no resources.
 	read   func(ctx context.Context, stack string) (map[string]engine.Output, error)
 	exists func(stack string) bool // in the state
@@ -76,6 +81,7 @@ type cluster interface {
 	Assignments(ctx context.Context) (api.Assigned, error)
 	Events(ctx context.Context, after int64, f func(api.Event) error) error
 	Health(ctx context.Context) (api.Health, error)
+	Snapshot(ctx context.Context, w io.Writer) (revision int64, err error)
 	Close()
 }
 

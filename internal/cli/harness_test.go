@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -205,6 +206,15 @@ type fakeCluster struct {
 	onStatus func(asked int)
 	assigned []api.Assignment
 	deaf     error // of Assignments
+	snapshot []byte
+}
+
+func (c *fakeCluster) Snapshot(_ context.Context, w io.Writer) (int64, error) {
+	if c.snapshot == nil {
+		return 0, errors.New("etcd has no quorum")
+	}
+	_, err := w.Write(c.snapshot)
+	return 42, err
 }
 
 func (c *fakeCluster) Assignments(context.Context) (api.Assigned, error) {

@@ -49,7 +49,7 @@ func runOperation(ctx context.Context, d *deps, show *progress.Display, op opera
 // operationError says what a failed or interrupted run leaves, and what to do next; busy is what it was working on when
 // it ended.
 func operationError(d *deps, summary engine.Summary, busy []string, err error) error {
-	again := d.command(map[string]string{"up": "up", "destroy": "destroy", "refresh": "refresh", "preview": "preview"}[summary.Op])
+	again := d.command(summary.Op)
 	var failed *engine.FailedError
 	switch {
 	case errors.Is(err, engine.ErrCancelled):

@@ -35,7 +35,13 @@ func realDeps(s Streams) *deps {
 		}
 		return set, nil
 	})
-	d.open = d.openStack
+	d.open = func(ctx context.Context, stack string, spec *stacks.Spec, allowed []string) (environment, error) {
+		return d.openStack(ctx, stack, spec, allowed, nil)
+	}
+	d.revive = func(ctx context.Context, spec *stacks.Spec, data etcdData) (environment, error) {
+		return d.openStack(ctx, spec.Stack, spec, nil, data)
+	}
+	d.snapshots = localSnapshots{}
 	d.read = func(ctx context.Context, stack string) (map[string]engine.Output, error) {
 		s, err := d.engine(ctx, engine.Options{Stack: stack})
 		if err != nil {
@@ -135,8 +141,11 @@ func (s *openedStack) Close() { s.close() }
 // closeGrace is how long what was stopped at once may take to clean up after itself.
 const closeGrace = 10 * time.Second
 
-// openStack is deps.open.
-func (d *deps) openStack(ctx context.Context, stack string, spec *stacks.Spec, allowed []string) (_ environment, err error) {
+// etcdData is what deps.revive wants of a main node.
+type etcdData = func(context.Context, api.Identity) (io.ReadCloser, error)
+
+// openStack is deps.open, and with data deps.revive.
+func (d *deps) openStack(ctx context.Context, stack string, spec *stacks.Spec, allowed []string, data etcdData) (_ environment, err error) {
 	cloud, err := localcloud.Connect()
 	if err != nil {
 		return nil, err
@@ -168,6 +177,10 @@ func (d *deps) openStack(ctx context.Context, stack string, spec *stacks.Spec, a
 	o := engine.Options{
 		Stack: stack, Refresh: spec != nil, Kill: d.hard.Done(), Download: true,
 		PassphraseCreated: d.tellPassphrase,
+	}
+	if data != nil {
+		cloud.EtcdData = data
+		o.Only = "**NodeGroup::" + string(api.RoleMain)
 	}
 	home, err := dataDir(d.getenv)
 	if err != nil {

@@ -28,21 +28,22 @@ func TestWhoMayUseTheAPI(t *testing.T) {
 		{http.MethodGet, api.PathStatus, nil},
 		{http.MethodGet, api.PathEvents, nil},
 		{http.MethodGet, api.PathHealth, nil},
+		{http.MethodGet, api.PathSnapshot, nil},
 	}
 	// What the holders get on the paths, in that order. A bootstrap certificate gets past authorisation to a bad
 	// request: it is no error of the certificate.
 	holders := map[string]struct {
 		cert pki.Pair
-		want [6]int
+		want [7]int
 	}{
-		"admin":      {c.issue("admin", orgAdmin), [6]int{403, 200, 200, 200, 200, 200}},
-		"bootstrap":  {c.issue("bootstrap-worker", orgBootstrap), [6]int{400, 403, 403, 403, 403, 403}},
-		"worker":     {node, [6]int{403, 403, 403, 403, 403, 403}},
-		"data":       {c.issue("data-1", "devctl:data"), [6]int{403, 403, 403, 403, 403, 403}},
-		"main":       {c.issue("main-1", "devctl:main"), [6]int{403, 403, 403, 403, 403, 403}},
-		"controller": {c.load("controller"), [6]int{403, 403, 403, 403, 403, 403}},
-		"etcd":       {c.load("etcd"), [6]int{403, 403, 403, 403, 403, 403}},
-		"unknown":    {c.issue("admin", "devctl:admins"), [6]int{403, 403, 403, 403, 403, 403}},
+		"admin":      {c.issue("admin", orgAdmin), [7]int{403, 200, 200, 200, 200, 200, 200}},
+		"bootstrap":  {c.issue("bootstrap-worker", orgBootstrap), [7]int{400, 403, 403, 403, 403, 403, 403}},
+		"worker":     {node, [7]int{403, 403, 403, 403, 403, 403, 403}},
+		"data":       {c.issue("data-1", "devctl:data"), [7]int{403, 403, 403, 403, 403, 403, 403}},
+		"main":       {c.issue("main-1", "devctl:main"), [7]int{403, 403, 403, 403, 403, 403, 403}},
+		"controller": {c.load("controller"), [7]int{403, 403, 403, 403, 403, 403, 403}},
+		"etcd":       {c.load("etcd"), [7]int{403, 403, 403, 403, 403, 403, 403}},
+		"unknown":    {c.issue("admin", "devctl:admins"), [7]int{403, 403, 403, 403, 403, 403, 403}},
 	}
 	for holder, h := range holders {
 		for i, p := range paths {

@@ -23,6 +23,7 @@ import (
 	"devctl/internal/discovery/etcdtest"
 	"devctl/internal/pki"
 	"devctl/internal/redis"
+	"devctl/internal/snapshot"
 	"devctl/internal/version"
 )
 
@@ -36,6 +37,7 @@ type cluster struct {
 	mains     []api.Peer
 	endpoints []string // etcd URLs
 	apis      []string // host:port of the controllers
+	snapshots snapshot.Dir
 }
 
 const testStack = "test"
@@ -147,7 +149,7 @@ func (c *cluster) control(main int, reconcile reconcileRedis) (stop func()) {
 	go func() {
 		ended <- run(ctx, Config{
 			Identity: api.Identity{Stack: testStack, Name: fmt.Sprintf("main-%d", main), Role: api.RoleMain, Zone: "a", Address: "127.0.0.1"},
-			Mains:    c.mains, EtcdEndpoints: c.endpoints, CADir: c.dir, CertDir: c.dir,
+			Mains:    c.mains, EtcdEndpoints: c.endpoints, CADir: c.dir, CertDir: c.dir, Snapshots: c.snapshots,
 			Log: slog.New(slog.NewTextHandler(testLog{c.t}, nil)).With("main", main),
 		}, l, reconcile)
 	}()

@@ -8,6 +8,7 @@ package controller
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -24,6 +25,7 @@ import (
 	"devctl/internal/discovery"
 	"devctl/internal/pki"
 	"devctl/internal/redis"
+	"devctl/internal/snapshot"
 )
 
 // Config is what a controller must know to start.
@@ -37,6 +39,8 @@ type Config struct {
 	// CADir holds ca.crt and ca.key, CertDir holds controller.crt and controller.key.
 	CADir   string
 	CertDir string
+	// Snapshots is where the leader keeps snapshots of etcd, a place that outlives this machine; empty for none.
+	Snapshots snapshot.Dir
 	// Ready is called once the API is served; nil for nobody.
 	Ready func()
 	Log   *slog.Logger
@@ -51,6 +55,8 @@ type controller struct {
 	mains     []api.Peer
 	authority pki.Pair
 	etcd      *clientv3.Client
+	clientTLS *tls.Config // of etcd
+	snapshots snapshot.Dir
 	redis     reconcileRedis
 	leading   atomic.Bool
 	log       *slog.Logger
@@ -96,7 +102,10 @@ func run(ctx context.Context, c Config, l net.Listener, reconcile reconcileRedis
 		return errors.Join(err, l.Close())
 	}
 	defer etcd.Close()
-	con := &controller{self: c.Identity, mains: c.Mains, authority: authority, etcd: etcd, redis: reconcile, log: c.Log}
+	con := &controller{
+		self: c.Identity, mains: c.Mains, authority: authority, etcd: etcd, clientTLS: clientTLS, snapshots: c.Snapshots,
+		redis: reconcile, log: c.Log,
+	}
 
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return con.serve(gctx, l, serverTLS) })

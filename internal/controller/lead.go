@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -30,7 +31,8 @@ type leader struct {
 	wake    chan struct{}        // holds one value when something changed
 	beats   map[string]time.Time // the last heartbeat of every node seen
 	lastRun pass
-	shaped  time.Time // when a step was last taken to shape the Redis Cluster
+	settled atomic.Bool // of the last pass
+	shaped  time.Time   // when a step was last taken to shape the Redis Cluster
 }
 
 // campaign takes part in elections until ctx ends.
@@ -92,6 +94,7 @@ func (c *controller) lead(ctx context.Context, won func()) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return l.watch(ctx) })
 	g.Go(func() error { return l.reconcileLoop(ctx) })
+	g.Go(func() error { return l.keepSnapshots(ctx) })
 	if err := g.Wait(); session.Ctx().Err() == nil {
 		return err
 	}

@@ -53,6 +53,7 @@ func (l *leader) reconcileLoop(ctx context.Context) error {
 			l.log.Info("reconciling works again")
 		}
 		l.lastRun = pass{settled: settled}
+		l.settled.Store(settled && err == nil)
 		if err != nil {
 			l.lastRun.err = err.Error()
 		}

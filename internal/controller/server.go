@@ -49,6 +49,7 @@ func (c *controller) routes() []route {
 		{http.MethodGet, api.PathAssignments, orgAdmin, c.getAssignments},
 		{http.MethodGet, api.PathStatus, orgAdmin, c.getStatus},
 		{http.MethodGet, api.PathEvents, orgAdmin, c.getEvents},
+		{http.MethodGet, api.PathSnapshot, orgAdmin, c.getSnapshot},
 		{http.MethodGet, api.PathHealth, orgAdmin, c.getHealth},
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"devctl/internal/controller"
 	"devctl/internal/etcdmember"
 	"devctl/internal/pki"
+	"devctl/internal/snapshot"
 	"devctl/internal/version"
 	"devctl/units"
 )
@@ -152,11 +153,15 @@ func runController(ctx context.Context, get getter, log *slog.Logger) error {
 		return err
 	}
 	defer cancel()
+	var snapshots snapshot.Dir
+	if !n.Platform.Cloud() {
+		snapshots = api.SnapshotsDir
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return followFile(ctx, get, api.PlatformEnvFile) })
 	g.Go(func() error {
 		return controller.Run(ctx, controller.Config{
-			Identity: n.Identity, Mains: n.Mains, CADir: api.PKIDir, CertDir: api.NodePKIDir, Log: log,
+			Identity: n.Identity, Mains: n.Mains, CADir: api.PKIDir, CertDir: api.NodePKIDir, Snapshots: snapshots, Log: log,
 			Ready: func() { notify(log, "serving") },
 		})
 	})

@@ -46,6 +46,8 @@ type Options struct {
 	Download bool
 	// Parallel bounds how many resources are worked on at a time; 0 is the engine's default.
 	Parallel int
+	// Only bounds Up to the resources whose URN has this pattern (** stands for anything); "" is all of them.
+	Only string
 	// Refresh makes Preview, Up and Destroy look first at what really exists.
 	Refresh bool
 	// Kill ends a run at once when it is closed. To end one gracefully, cancel its context.

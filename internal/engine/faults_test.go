@@ -83,6 +83,21 @@ func TestCancelled(t *testing.T) {
 	want(t, "changes of the next up", summary.Changes, changes(engine.OpSame, 2, engine.OpCreate, 1))
 }
 
+// TestCancelledBeforeItBegan: an interrupt while devctl and pulumi get ready is the same as one in the run.
+func TestCancelledBeforeItBegan(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	s := b.open(t, declare(thingNamed("a")))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := s.Up(ctx, nil); !errors.Is(err, engine.ErrCancelled) || !strings.HasPrefix(err.Error(), `up of stack "alpha": cancelled before it was complete`) {
+		t.Errorf("error: %v", err)
+	}
+	want(t, "things", b.names(), []string(nil))
+	run(t, s.Up)
+	want(t, "things", b.names(), []string{"a"})
+}
+
 // waitForLog waits until pulumi has printed the text in its only run so far.
 func (b *bench) waitForLog(t *testing.T, text string) {
 	t.Helper()

@@ -44,6 +44,9 @@ func (s *Stack) Up(ctx context.Context, each func(Event)) (Summary, error) {
 		if s.options.Refresh {
 			opts = append(opts, optup.Refresh())
 		}
+		if s.options.Only != "" {
+			opts = append(opts, optup.Target([]string{s.options.Only}))
+		}
 		_, err := stack.Up(ctx, opts...)
 		return err
 	})
@@ -81,14 +84,11 @@ func (s *Stack) run(ctx context.Context, op string, each func(Event), call runFu
 		summary.Duration = time.Since(begun)
 		return summary, err
 	}
-	makes := op == "up" || op == "preview"
-	if op != "preview" {
-		if err := s.recover(ctx); err != nil {
-			return fail(err)
-		}
-	}
-	stack, err := s.workspace(ctx, makes)
+	stack, err := s.ready(ctx, op)
 	if err != nil {
+		if s.stopped(ctx) { // before the run began: nothing was done
+			err = fmt.Errorf("%s of stack %q: %w: %w", op, s.options.Stack, ErrCancelled, err)
+		}
 		return fail(err)
 	}
 	log, err := newRunLog(s.home.runs(s.options.Stack), op, begun)
@@ -121,6 +121,26 @@ func (s *Stack) run(ctx context.Context, op string, each func(Event), call runFu
 	return fail(nil)
 }
 
+// ready makes everything ready for a run.
+func (s *Stack) ready(ctx context.Context, op string) (*auto.Stack, error) {
+	if op != "preview" {
+		if err := s.recover(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return s.workspace(ctx, op == "up" || op == "preview")
+}
+
+// stopped tells whether somebody wanted the run to end.
+func (s *Stack) stopped(ctx context.Context) bool {
+	select {
+	case <-s.options.Kill:
+		return true
+	default:
+		return ctx.Err() != nil
+	}
+}
+
 // drain hands on what comes until the stream is closed. The API closes it before its method returns, unless the
 // engine never got as far as opening it: then ended is all there is.
 func drain(stream <-chan events.EngineEvent, ended <-chan struct{}, each func(events.EngineEvent)) {
@@ -145,13 +165,7 @@ func (s *Stack) failure(ctx context.Context, op string, err error, t *translator
 		}
 		return fmt.Errorf("stack %q was being changed by somebody else; try again", s.options.Stack)
 	}
-	stopped := ctx.Err() != nil
-	select {
-	case <-s.options.Kill:
-		stopped = true
-	default:
-	}
-	if stopped {
+	if s.stopped(ctx) {
 		err := fmt.Errorf("%s of stack %q: %w", op, s.options.Stack, ErrCancelled)
 		// What fails beside the resources, the program for example, does so because of the cancelling.
 		failures := slices.DeleteFunc(t.failures, func(f Failure) bool { return f.Name == "" })

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,6 +21,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"devctl/internal/api"
+	"devctl/internal/snapshot"
 )
 
 func TestNetworkIsMadeOnce(t *testing.T) {
@@ -241,9 +243,66 @@ func TestMainsJoinOnceThereIsACluster(t *testing.T) {
 	}
 	_, err := c.Converge(t.Context(), g, true, func(string) {})
 	want := `all main nodes of stack "lctest-alpha" are gone, and with them what etcd knew: what runs on the other nodes goes on, ` +
-		"but a new control plane would not know of it; run `devctl destroy -s lctest-alpha`, then `devctl up -s lctest-alpha`"
+		"but a new control plane would not know of it; run `devctl etcd snapshot restore --latest -s lctest-alpha`: it brings them back with " +
+		"the latest snapshot"
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
+	}
+
+	c.EtcdData = func(_ context.Context, node api.Identity) (io.ReadCloser, error) {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "of"), []byte(node.Name), 0o600); err != nil {
+			return nil, err
+		}
+		var packed bytes.Buffer
+		err := snapshot.Pack(&packed, dir, "etcd")
+		return io.NopCloser(&packed), err
+	}
+	nodes, _ = converge(t, c, g, true)
+	for name, n := range nodes {
+		if got := etcd(n) + " " + on(t, c, n, "cat /var/lib/devctl/etcd/of; stat -c ' %a %U' /var/lib/devctl/etcd"); got != "join "+name+" 700 root" {
+			t.Errorf("%s is restored with %s", name, got)
+		}
+	}
+	// Only mains that are all gone are.
+	c.EtcdData = func(context.Context, api.Identity) (io.ReadCloser, error) {
+		return nil, errors.New("somebody asked for the data of a node that lives")
+	}
+	if again, _ := converge(t, c, g, true); !cmp.Equal(again, nodes) {
+		t.Errorf("the nodes are %v, and were %v", again, nodes)
+	}
+}
+
+// TestSnapshotsOutliveTheMains keeps them in a volume that no node takes along, and the stack does.
+func TestSnapshotsOutliveTheMains(t *testing.T) {
+	c := connect(t, alpha)
+	nodes, _ := converge(t, c, group(t, c, alpha, api.RoleMain, 1), false)
+	converge(t, c, group(t, c, alpha, api.RoleData, 1), false)
+	if all, err := Snapshots(t.Context(), alpha.name); err != nil || len(all) != 0 {
+		t.Errorf("before the first there are %v, %v", all, err)
+	}
+	on(t, c, nodes["main-1"], `cd /var/lib/devctl/snapshots && mkdir info && printf content >20261121T120001.000Z.db &&
+		printf '{"name":"20261121T120001.000Z","time":"2026-11-21T12:00:01Z","revision":7,"size":7}' >info/20261121T120001.000Z.json`)
+	if err := RemoveMainNodes(t.Context(), alpha.name); err != nil {
+		t.Fatal(err)
+	}
+	all, err := Snapshots(t.Context(), alpha.name)
+	if err != nil || len(all) != 1 || all[0].Revision != 7 {
+		t.Fatalf("there are %+v, %v", all, err)
+	}
+	var got []byte
+	err = ReadSnapshot(t.Context(), alpha.name, all[0].Name, func(r io.Reader) (err error) {
+		got, err = io.ReadAll(r)
+		return err
+	})
+	if string(got) != "content" || err != nil {
+		t.Errorf("the snapshot is %q, %v", got, err)
+	}
+	if err := c.RemoveNetwork(t.Context(), alpha.name); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := c.leftovers(t.Context(), alpha.name); err != nil || len(left) > 0 {
+		t.Errorf("the stack left %v, %v", left, err)
 	}
 }
 

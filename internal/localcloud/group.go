@@ -116,30 +116,28 @@ func (c *Cloud) Converge(ctx context.Context, g Group, formed bool, log func(str
 		return nil, err
 	}
 	// A main that was ready had a quorum around it: the cluster exists, whatever the state of the last run says.
-	formed = formed || slices.ContainsFunc(have, func(n Node) bool { return n.Ready })
-	if formed {
+	formed = formed || anyReady(have)
+	restoring := g.Role == api.RoleMain && len(have) == 0 && c.EtcdData != nil
+	if formed && !restoring {
 		if err := lost(g, have); err != nil {
 			return have, err
 		}
+	}
+	if formed {
 		if err := c.tell(ctx, g); err != nil {
 			return have, err
 		}
 	}
-	err = c.converge(ctx, g, plan(g, have), formed, log)
+	if restoring {
+		err = c.restoreMains(ctx, g, log)
+	} else {
+		err = c.converge(ctx, g, plan(g, have), formed, log)
+	}
 	if err == nil {
 		err = c.removeVolumes(ctx, g.Stack, g.Role)
 	}
 	have, listErr := c.Nodes(context.WithoutCancel(ctx), g.Stack, g.Role)
 	return have, errors.Join(err, listErr)
-}
-
-// lost is the error of a group that was complete, and of which nothing is left to begin again with.
-func lost(g Group, have []Node) error {
-	if g.Role != api.RoleMain || slices.ContainsFunc(have, func(n Node) bool { return n.Ready }) {
-		return nil
-	}
-	return fmt.Errorf("all main nodes of stack %q are gone, and with them what etcd knew: what runs on the other nodes goes on, "+
-		"but a new control plane would not know of it; run `devctl destroy -s %s`, then `devctl up -s %s`", g.Stack, g.Stack, g.Stack)
 }
 
 // tell hands over what a group is to be before it is made so: should this process die on the way, the supervisor brings back a node that
@@ -305,6 +303,10 @@ func (c *Cloud) RemoveGroup(ctx context.Context, stack string, role api.Role, lo
 	if err := c.dismiss(ctx, stack); err != nil {
 		return err
 	}
+	return c.removeMachines(ctx, stack, role, log)
+}
+
+func (c *Cloud) removeMachines(ctx context.Context, stack string, role api.Role, log func(string)) error {
 	nodes, err := c.Nodes(ctx, stack, role)
 	if err != nil {
 		return err

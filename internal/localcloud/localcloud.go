@@ -43,6 +43,9 @@ type Cloud struct {
 	// Healthy, when set, is asked after a node of a working group was replaced or joined, before the next one is
 	// touched. An error stops the roll there.
 	Healthy func(ctx context.Context, node api.Identity) error
+	// EtcdData, when set, brings main nodes back that are all gone: it is a compressed archive with the folder etcd, the data
+	// of the node's member. Only a person who named a snapshot sets it.
+	EtcdData func(ctx context.Context, node api.Identity) (io.ReadCloser, error)
 	// Stop, when set, is closed when a person wants to end: what is being worked on is finished, and nothing further is
 	// begun. To end that as well, cancel the context.
 	Stop <-chan struct{}

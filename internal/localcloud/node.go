@@ -107,6 +107,9 @@ func (c *Cloud) createNode(ctx context.Context, g Group, node api.Identity, etcd
 		{Type: mount.TypeVolume, Target: "/var/lib/devctl", VolumeOptions: &mount.VolumeOptions{Labels: labels}},
 		{Type: mount.TypeVolume, Source: g.Store, Target: artifactsDir, ReadOnly: true},
 	}
+	if node.Role == api.RoleMain {
+		host.Mounts = append(host.Mounts, snapshotMount(node.Stack, false))
+	}
 	machine := &container.Config{
 		Image:    g.Image,
 		Hostname: node.Name,

@@ -61,7 +61,7 @@ func New(t testing.TB, name string) *Member {
 		Peer:    "http://" + freeAddress(t),
 		DataDir: filepath.Join(t.TempDir(), name),
 		t:       t,
-		bin:     binary(t),
+		bin:     Binary(t, "etcd"),
 	}
 	t.Cleanup(m.Stop)
 	return m
@@ -256,8 +256,8 @@ func freeAddress(t testing.TB) string {
 	return ""
 }
 
-// binary finds bin/etcd of this repository.
-func binary(t testing.TB) string {
+// Binary finds one of etcd's programs in bin of this repository.
+func Binary(t testing.TB, name string) string {
 	t.Helper()
 	dir, err := os.Getwd()
 	if err != nil {
@@ -273,7 +273,7 @@ func binary(t testing.TB) string {
 		}
 		dir = parent
 	}
-	path := filepath.Join(dir, "bin", "etcd")
+	path := filepath.Join(dir, "bin", name)
 	if _, err := os.Stat(path); err != nil {
 		t.Fatalf("%v: run `make build` first", err)
 	}
