@@ -202,6 +202,15 @@ func TestGroupKeepsItsSize(t *testing.T) {
 	if volumes := strings.Count(strings.Join(left, "\n"), "volume "); err != nil || volumes != 6 {
 		t.Errorf("three nodes have %d volumes (%v), want 6: %v", volumes, err, left)
 	}
+	removed := make(chan error) // as a destroy does: all groups at once
+	for _, role := range api.Roles() {
+		go func() { removed <- c.RemoveGroup(t.Context(), alpha.name, role, func(string) {}) }()
+	}
+	for range api.Roles() {
+		if err := <-removed; err != nil {
+			t.Error(err)
+		}
+	}
 	if err := c.RemoveNetwork(t.Context(), alpha.name); err != nil {
 		t.Fatal(err)
 	}

@@ -205,11 +205,9 @@ func (c *Cloud) put(ctx context.Context, id, file string, mode int64, data []byt
 
 // dismiss removes the stack's supervisor, and waits for what it is making just now. It is no error when there is none.
 func (c *Cloud) dismiss(ctx context.Context, stack string) error {
-	release, err := c.hold(ctx, stack)
-	if err == nil {
+	// Without the hold it goes all the same: it may be broken, or somebody else is removing it just now.
+	if release, err := c.hold(ctx, stack); err == nil {
 		defer release()
-	} else if ctx.Err() != nil || silent(err) {
-		return err
 	}
 	s, err := c.findSupervisor(ctx, stack)
 	if err != nil || s == nil {
@@ -251,6 +249,9 @@ func (c *Cloud) hold(ctx context.Context, stack string) (release func(), err err
 	}
 	if err != nil {
 		streams.Close()
+		if now, findErr := c.findSupervisor(ctx, stack); findErr == nil && (now == nil || !now.running) {
+			return func() {}, nil // removed or stopped meanwhile, and that ended the process
+		}
 		return nil, c.explain(ctx, action, errors.Join(limited.Err(), err))
 	}
 	return streams.Close, nil
