@@ -32,6 +32,9 @@ type RoleConfig struct {
 
 	// The rest is for clouds.
 
+	// Machine is what a machine is made from beside the config, a line each: its type, its image, its disk. It is in the config
+	// so that a machine made from something else has another one.
+	Machine   string
 	Images    string     // folder, as a URL, with archives of images: see api.ImageArchive
 	Downloads []Download // what the machine fetches: at least api.CloudDaemon
 	// Registry is the folder, as a URL without a slash at its end, in which a machine looks up what no config can say:
@@ -57,6 +60,9 @@ var directories = []directory{
 }
 
 const (
+	// For people, and for the config's hash: see RoleConfig.Machine.
+	machineFile = "/etc/devctl/machine"
+
 	// journald takes up to a tenth of the disk otherwise (man journald.conf), which is Redis's.
 	journalFile  = "/etc/systemd/journald.conf.d/50-devctl.conf"
 	journalLimit = "[Journal]\nSystemMaxUse=256M\nRuntimeMaxUse=32M\n"
@@ -94,6 +100,9 @@ func Role(c RoleConfig) (Rendered, error) {
 		out.Storage.Directories = append(slices.Clone(directories), directory{api.EtcdDataDir, 0o700})
 	case api.RoleData:
 		out.Storage.Files = append(out.Storage.Files, newFile(sysctlFile, 0o644, sysctlOfRedis))
+	}
+	if c.Machine != "" {
+		out.Storage.Files = append(out.Storage.Files, newFile(machineFile, 0o644, c.Machine))
 	}
 	if len(c.SSHKeys) > 0 {
 		keys := slices.Sorted(slices.Values(c.SSHKeys))

@@ -347,6 +347,11 @@ func TestConfigHashFollowsTheRole(t *testing.T) {
 	if other.Hash == public.Hash {
 		t.Error("another etcd image has the same hash")
 	}
+	bigger := roleConfig(api.RoleMain)
+	bigger.Machine = "type large\n"
+	if other, err = Role(bigger); err != nil || other.Hash == public.Hash {
+		t.Errorf("hash on a machine of another type = %q (%v)", other.Hash, err)
+	}
 	renamed := roleConfig(api.RoleMain)
 	renamed.Stack = "staging"
 	if other, err = Role(renamed); err != nil || other.Hash != public.Hash {

@@ -115,6 +115,26 @@ func TestCloudIdentities(t *testing.T) {
 	}
 }
 
+// TestMachine: whatever a machine is made from beside its config is in there as well, so that it is seen to be outdated when
+// that changes.
+func TestMachine(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		spec string
+		role api.Role
+		want string
+	}{
+		{local, api.RoleMain, ""},
+		{awsSpec, api.RoleMain, "type t3.small\nimage Fedora CoreOS 44.20260802.3.1\ndisk 16 GiB\n"},
+		{awsSpec + "  devctl:nodes: {data: {machineType: r5.large}}\n", api.RoleData, "type r5.large\nimage Fedora CoreOS 44.20260802.3.1\ndisk 16 GiB\n"},
+		{digitaloceanSpec, api.RoleData, "type s-2vcpu-4gb\nimage 123456789\n"},
+	} {
+		if got := parse(t, tc.spec).RoleConfig(tc.role, "etcd:1", components.Boot{}).Machine; got != tc.want {
+			t.Errorf("machine of %s is %q, want %q", tc.role, got, tc.want)
+		}
+	}
+}
+
 func TestZones(t *testing.T) {
 	t.Parallel()
 	for file, want := range map[string][]components.Zone{

@@ -1,6 +1,7 @@
 package stacks
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
@@ -98,6 +99,22 @@ func (s *Spec) machineType(role api.Role) string {
 	}[role]
 }
 
+// machine is what the machines of a role are made from beside their config, a line each. It is empty for local, where all that
+// a machine is made from is found in its label.
+func (s *Spec) machine(role api.Role) string {
+	switch s.Provider {
+	case ProviderAWS:
+		disk := s.AWS.Volumes.Root
+		if role == api.RoleData {
+			disk = s.AWS.Volumes.Data
+		}
+		return fmt.Sprintf("type %s\nimage Fedora CoreOS %s\ndisk %d GiB\n", s.machineType(role), s.AWS.CoreOS.Release, disk/GiB)
+	case ProviderDigitalOcean:
+		return fmt.Sprintf("type %s\nimage %s\n", s.machineType(role), cmp.Or(s.DigitalOcean.CoreOS.URL, s.DigitalOcean.CoreOS.ImageID))
+	}
+	return ""
+}
+
 func (s *Spec) access() components.Access {
 	return components.Access{
 		AdminCIDRs: s.AdminCIDRs, ClientCIDRs: s.Endpoint.ClientCIDRs,
@@ -109,6 +126,6 @@ func (s *Spec) access() components.Access {
 func (s *Spec) RoleConfig(role api.Role, etcdImage string, boot components.Boot) ignition.RoleConfig {
 	return ignition.RoleConfig{
 		Stack: s.Stack, Role: role, Platform: boot.Platform, Mains: s.Mains(), EtcdImage: etcdImage, SSHKeys: s.SSHKeys,
-		Images: boot.Images, Downloads: boot.Downloads, Registry: boot.Registry,
+		Images: boot.Images, Downloads: boot.Downloads, Registry: boot.Registry, Machine: s.machine(role),
 	}
 }

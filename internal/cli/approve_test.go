@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -174,7 +175,8 @@ func TestGuard(t *testing.T) {
 			"next: if that is meant, one machine at a time: devctl up --allow-replace main-1; the others stay as they are until their turn\n"}},
 		"two droplets at once": {"up --yes --allow-replace main-1,main-2", []engine.Event{droplet("main-1"), droplet("main-2")}, 1, []string{
 			"error: main-1, main-2 would be replaced at the same time, nothing was touched", "next: devctl up --allow-replace main-1 replaces one"}},
-		"one droplet": {"up --yes --allow-replace main-1", []engine.Event{droplet("main-1")}, 0, nil},
+		"one droplet":               {"up --yes --allow-replace main-1", []engine.Event{droplet("main-1")}, 0, nil},
+		"a droplet and the network": {"up --yes", []engine.Event{droplet("main-1"), network}, 1, []string{"next: if that is meant, devctl up --allow-replace network,main-1\n"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -185,6 +187,30 @@ func TestGuard(t *testing.T) {
 				t.Errorf("ran: %v", ran)
 			}
 		})
+	}
+}
+
+// TestDropletIsSpared: the engine replaces a machine without asking whether the others can do without it.
+func TestDropletIsSpared(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.env.preview = []engine.Event{planned(engine.OpReplace, "do:Droplet", "main-1", engine.PropertyChange{Path: "userData", Replaces: true})}
+	lame := testStatus()
+	lame.Etcd.Healthy = 2
+	w.cluster.statuses = []api.Status{lame, lame, testStatus()}
+	w.env.onRun = func(context.Context) {
+		if slices.Contains(w.env.calls, "up") && len(w.cluster.statuses) > 1 {
+			t.Error("main-1 was replaced while another main was away")
+		}
+	}
+	w.run("up", "--yes", "--allow-replace", "main-1").want(t, 0)
+
+	w = newWorld(t)
+	w.env.preview = []engine.Event{planned(engine.OpReplace, "do:Droplet", "main-1", engine.PropertyChange{Path: "userData", Replaces: true})}
+	w.cluster.failures = []error{os.ErrDeadlineExceeded}
+	w.run("up", "--yes", "--allow-replace", "main-1").want(t, 1, "error: replace main-1, nothing was touched: ", "next: devctl status shows what is missing")
+	if slices.Contains(w.env.calls, "up") {
+		t.Error("main-1 was replaced without an answer")
 	}
 }
 
@@ -219,7 +245,7 @@ func TestSavedPlanCarriesItsPermission(t *testing.T) {
 	if _, err := os.Stat(file); !os.IsNotExist(err) {
 		t.Errorf("a plan was saved: %v", err)
 	}
-	w.run("preview", "--allow-replace", "data-4").want(t, 2, "--allow-replace is for a plan that is saved")
+	w.run("preview", "--allow-replace", "data-4").want(t, 0)
 	w.run("preview", "--save-plan", file, "--allow-replace", "data-4").want(t, 0)
 	w.run("up", "--plan", file).want(t, 0)
 	if d := cmp.Diff([]string{"data-4"}, w.env.allowed); d != "" {
@@ -274,7 +300,7 @@ func TestPreviewOfTheDeployment(t *testing.T) {
 		"nothing": {func(*world) {}, []string{"No changes"}},
 		"a change": {func(w *world) { w.write("stacks/Pulumi.local.yaml", spec) }, []string{
 			"deployment\n", "~ file /etc/devctl/services/redis-1", "- maxmemory 67108864\n", "+ maxmemory 100663296\n", "Stack local: the deployment changes"}},
-		"not up": {func(w *world) { w.env.outputs = nil }, []string{"deployment\n", "+ unit redis-1.service", "+ unit keepalived.service"}},
+		"not up": {func(w *world) { w.env.outputs = nil }, []string{"deployment\n", "  + start haproxy, keepalived on worker-1, worker-2; redis-1 on data-1, data-2;"}},
 		"no answer": {func(w *world) { w.cluster.deaf = os.ErrDeadlineExceeded }, []string{
 			"What the deployment changes on the nodes: the controllers do not answer."}},
 		"an older controller": {func(w *world) { w.cluster.deaf = &api.Error{Status: 404, Message: "there is no /v1/assignments"} }, []string{

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 
 	"devctl/components"
 	"devctl/images"
@@ -12,9 +13,10 @@ import (
 	"devctl/stacks"
 )
 
-// cloudOf is the cloud that a spec wants; allowed are the names given with --allow-replace.
+// cloudOf is the cloud that a spec wants; allowed are the names given with --allow-replace. Where devctl cannot replace machines one
+// after the other while it runs, up replaces none but these.
 func (d *deps) cloudOf(spec *stacks.Spec, set *images.Set, allowed []string) components.Cloud {
-	return clouds.Of(spec, set, binDir(d.getenv), allowed)
+	return clouds.Of(spec, set, binDir(d.getenv), func(node string) bool { return !slices.Contains(allowed, node) })
 }
 
 // openSlots is deps.slots.

@@ -34,7 +34,7 @@ type deps struct {
 
 	images func() (*images.Set, error)
 	// open makes a stack ready to be changed; without a spec, only to be destroyed. allowed are the names given with
-	// --allow-replace: where machines are replaced all at once, the others stay as they are.
+	// --allow-replace: where machines would be replaced all at once, the others stay as they are.
 	open func(ctx context.Context, stack string, spec *stacks.Spec, allowed []string) (environment, error)
 	// revive makes a stack ready to get all of its main nodes anew, and nothing else: data is a compressed archive with the folder
 	// etcd, for the disk of one of them.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -77,7 +78,8 @@ func lossError(d *deps, missing []planview.Loss, allowed []string) error {
 		names = append(names, l.Name)
 	}
 	command := d.command("up --allow-replace " + strings.Join(names, ","))
-	if i := slices.IndexFunc(missing, func(l planview.Loss) bool { return l.Together }); i >= 0 {
+	i := slices.IndexFunc(missing, func(l planview.Loss) bool { return l.Together })
+	if i >= 0 && !slices.Contains(names, planview.LossNetwork) {
 		return &nextError{err: &explainedError{text: b.String()}, next: fmt.Sprintf("if that is meant, one machine at a time: %s; the others stay as they are until their turn",
 			d.command("up --allow-replace "+missing[i].Name))}
 	}
@@ -101,4 +103,24 @@ func tooMany(d *deps, losses []planview.Loss) error {
 	}
 	return &nextError{err: fmt.Errorf("%s would be replaced at the same time, nothing was touched", strings.Join(names, ", ")),
 		next: fmt.Sprintf("%s replaces one, and the others stay as they are until their turn", d.command("up --allow-replace "+names[0]))}
+}
+
+// spared waits until the others have all that the machine has that is about to be replaced by the engine, which asks nobody.
+// When the network goes there are no others.
+func spared(ctx context.Context, d *deps, spec *stacks.Spec, losses []planview.Loss) error {
+	i := slices.IndexFunc(losses, func(l planview.Loss) bool { return l.Together })
+	if i < 0 || slices.ContainsFunc(losses, func(l planview.Loss) bool { return l.Name == planview.LossNetwork }) {
+		return nil
+	}
+	out, err := readOutputs(ctx, d, spec.Stack)
+	if err != nil || out == nil {
+		return err
+	}
+	node := api.Identity{Stack: spec.Stack, Name: losses[i].Name}
+	role, _, _ := strings.Cut(node.Name, "-")
+	node.Role = api.Role(role)
+	if err := gate(d, out, "the others have all that it has", spares)(ctx, node); err != nil {
+		return withNext(fmt.Errorf("replace %s, nothing was touched: %w", node.Name, err), d.command("status")+" shows what is missing")
+	}
+	return nil
 }

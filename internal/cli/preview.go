@@ -41,6 +41,8 @@ With --offline nobody is asked, neither the cloud nor Docker nor a controller: i
 credentials, plugins or a network, and says what it cannot know. With --against it compares with another version of the
 spec instead, for example that of the branch that a pull request is for: no state is needed.
 
+With --allow-replace it shows what "up" would do that is given the same names.
+
 With --save-plan the plan is also written to a file, with all that it rests on, for "up --plan" to carry out just that
 and nothing else. A plan that takes away a main or data node, the network or the bucket is only saved when
 --allow-replace names them; up then needs no more permission.`,
@@ -54,8 +56,6 @@ and nothing else. A plan that takes away a main or data node, the network or the
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
-			case len(opts.allowReplace) > 0 && opts.savePlan == "":
-				return usagef(cmd, "--allow-replace is for a plan that is saved: give --save-plan FILE, or --allow-replace to up")
 			case opts.against != "" && opts.savePlan != "":
 				return usagef(cmd, "--save-plan is for a plan that can be carried out: leave --against out, which compares with what exists nowhere")
 			case opts.offline || opts.against != "":

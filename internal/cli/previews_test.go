@@ -31,6 +31,8 @@ type change struct {
 	images func(*images.Set)
 	// secret is imported for the Redis user app.
 	secret string
+	// replaces is what --allow-replace names.
+	replaces []string
 	// first: there is no stack yet.
 	first bool
 	// on are the providers that have such a change; nil: all.
@@ -49,7 +51,8 @@ var changes = []change{
 	{name: "more-data-nodes", spec: [2]string{"data: {count: 4", "data: {count: 5"}},
 	{name: "fewer-data-nodes", spec: [2]string{"data: {count: 4", "data: {count: 3"}},
 	{name: "ssh-key", spec: [2]string{"example1 ada@example.com", "example2 grace@example.com"}},
-	{name: "etcd-image", images: func(set *images.Set) { set.Services[0].Ref = "localhost/devctl/etcd:ba9876543210" }},
+	{name: "etcd-image", images: newEtcd},
+	{name: "etcd-image-on-main-2", images: newEtcd, replaces: []string{"main-2"}, on: []string{stacks.ProviderDigitalOcean}},
 	{name: "redis-image", images: func(set *images.Set) { set.Services[3].Ref = "localhost/devctl/redis:ba9876543210" }, on: onClouds},
 	{name: "network", spec: [2]string{"cidr: 10.10.0.0/20", "cidr: 10.11.0.0/20"}},
 	{name: "redis-password", secret: "Imported-correct-horse-battery"},
@@ -59,6 +62,8 @@ var changes = []change{
 	{name: "admins", spec: [2]string{"adminCidrs: [192.0.2.0/24]", "adminCidrs: [192.0.2.0/24, 198.51.100.7/32]"}, on: onClouds},
 	{name: "more-workers", spec: [2]string{"max: 6", "max: 9"}, on: onAWS},
 }
+
+func newEtcd(set *images.Set) { set.Services[0].Ref = "localhost/devctl/etcd:ba9876543210" }
 
 const nodesOfSpec = `  devctl:network: {cidr: 10.10.0.0/20}
   devctl:nodes:
@@ -192,7 +197,7 @@ func previewGolden(t *testing.T, provider, text, base string, c change) {
 			t.Fatal(err)
 		}
 	}
-	s, err := w.deps.openOffline(t.Context(), w.spec(provider), nil, "", nil)
+	s, err := w.deps.openOffline(t.Context(), w.spec(provider), nil, "", c.replaces)
 	if err != nil {
 		t.Fatal(err)
 	}

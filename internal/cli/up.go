@@ -35,8 +35,9 @@ spec and this machine first, shows what it would change and asks, then shows how
 stack is reached. What is there already stays; run again with nothing to change, it says so within seconds.
 
 What would delete or replace a main or data node, the network or the bucket is refused until --allow-replace names
-them. On local a changed machine configuration needs no permission: nodes are replaced one by one, each only while the
-others have all that it has.
+them. A changed machine configuration reaches nodes in their cloud's way, and never two main or data nodes at once: on
+local up replaces them one by one, each only while the others have all that it has; on AWS "devctl roll" does after up;
+on DigitalOcean up replaces the one that --allow-replace names. Up ends by naming those that are outdated.
 
 With --plan it does not ask, but does what "preview --save-plan" wrote to the file, and refuses when spec, program,
 state or what would be done are not what they were.
@@ -83,7 +84,11 @@ func runUp(ctx context.Context, d *deps, opts upOptions) error {
 	}
 	defer env.Close()
 	isNew := !env.Exists() // a preview makes it, empty
-	if err := approve(ctx, d, env, spec, approved, allowed); err != nil {
+	losses, err := approve(ctx, d, env, spec, approved, allowed)
+	if err != nil {
+		return err
+	}
+	if err := spared(ctx, d, spec, losses); err != nil {
 		return err
 	}
 	show := d.display()

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"path/filepath"
-	"slices"
 
 	"devctl/components"
 	"devctl/components/aws"
@@ -17,10 +16,9 @@ import (
 )
 
 // Of is the cloud that a spec wants, for machines that run what is in set. It asks nobody and touches nothing. bin is the folder
-// with the daemon, from where it goes to the stack's bucket. allowed are the names that people gave for what may be replaced:
-// where machines would be replaced all at once, the main and data nodes that are not among them stay as they are. Without any
-// name the plan says what all of them would need.
-func Of(spec *stacks.Spec, set *images.Set, bin string, allowed []string) components.Cloud {
+// with the daemon, from where it goes to the stack's bucket. keep tells of a main or data node that stays as it is, where
+// otherwise all whose configuration has changed would be replaced at once; nil: none.
+func Of(spec *stacks.Spec, set *images.Set, bin string, keep func(node string) bool) components.Cloud {
 	sum := sha256.Sum256(set.Daemon.Data)
 	path, hash := filepath.Join(bin, set.Daemon.Name), hex.EncodeToString(sum[:])
 	switch spec.Provider {
@@ -36,7 +34,7 @@ func Of(spec *stacks.Spec, set *images.Set, bin string, allowed []string) compon
 			Region: do.Region, CIDR: spec.Network.CIDR, Bucket: do.Bucket, Project: do.Project, SSHKeys: spec.SSHKeys,
 			ImageURL: do.CoreOS.URL, ImageID: do.CoreOS.ImageID,
 			Daemon: digitalocean.Daemon{Path: path, SHA256: hash}, Images: set.Refs(),
-			Keep: func(node string) bool { return len(allowed) > 0 && !slices.Contains(allowed, node) },
+			Keep: keep,
 		})
 	default:
 		return local.New(set)

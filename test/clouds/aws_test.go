@@ -68,14 +68,14 @@ func TestAWS(t *testing.T) {
 		{"nothing", v, nil},
 		{"one more data node", v.edit(t, dataSize, strings.Replace(dataSize, "3", "4", 1)), each("create % data-4", "NetworkInterface", "LaunchTemplate", "Group")},
 		{"room for more workers", v.edit(t, "max: 6", "max: 7"), []string{"update Group worker: maxSize"}},
-		{"release", v.edit(t, release, nextRelease), relaunched("imageId", all...)},
+		{"release", v.edit(t, release, nextRelease), relaunched("imageId userData", all...)},
 		{"who may connect", v.edit(t, "203.0.113.0/24", "198.51.100.0/24"), []string{"replace SecurityGroupRule worker-redis-from-clients: cidrBlocks[]"}},
 	} {
 		s.plans(change.name, change.to, change.want...)
 	}
 	s.changesImages(v, relaunched("userData", mains...)...)
 	v = v.edit(t, "t3.medium", "t3.large")
-	s.does("up with another machine type", up, v, relaunched("instanceType", data...)...)
+	s.does("up with another machine type", up, v, relaunched("instanceType userData", data...)...)
 	s.changesPassword(v)
 
 	// What the controllers and the balancers change is theirs.
@@ -140,7 +140,7 @@ func (s *stack) previewsWithoutCloud(v setting) {
 		s.t.Errorf("offline nobody knows %q", got)
 	}
 	all := []string{"main-1", "main-2", "main-3", "data-1", "data-2", "data-3", "worker"}
-	offline.plans("a release that nobody has looked up, offline", v.edit(s.t, release, nextRelease), relaunched("imageId", all...)...)
+	offline.plans("a release that nobody has looked up, offline", v.edit(s.t, release, nextRelease), relaunched("imageId userData", all...)...)
 	if got := served.Unknown(); !slices.Equal(got, []string{awsNextImage}) {
 		s.t.Errorf("offline nobody knows %q", got)
 	}

@@ -40,6 +40,7 @@ func TestDigitalOcean(t *testing.T) {
 	// What a main node's replacement is called and where it is, others look up in the bucket; the project shows it.
 	mainMoved := []string{"update ProjectResources main: resources[]", "update SpacesBucketObject mains: content"}
 	dataMoved := []string{"update ProjectResources data: resources[]"}
+	configs := each("replace SpacesBucketObject %: content key", "main-config", "worker-config", "data-config")
 	for _, change := range []struct {
 		name string
 		to   setting
@@ -48,10 +49,11 @@ func TestDigitalOcean(t *testing.T) {
 		{"nothing", v, nil},
 		{"one more data node", v.edit(t, "count: 6", "count: 7"), slices.Concat(dataMoved, []string{"create Droplet data-7"})},
 		{"more workers are the controller's business", v.edit(t, "min: 2", "min: 3"), nil},
-		{"machine type of data nodes", v.edit(t, "s-2vcpu-4gb", "s-4vcpu-8gb"), slices.Concat(dataMoved, each("replace Droplet %: size", data...))},
+		{"machine type of data nodes", v.edit(t, "s-2vcpu-4gb", "s-4vcpu-8gb"), slices.Concat(dataMoved, each("replace Droplet %: size userData", data...),
+			each("replace SpacesBucketObject %: content key", "data-config"))},
 		{"release", v.edit(t, "44.20260802.3.1", "44.20260902.3.1"), slices.Concat(mainMoved, dataMoved,
-			each("replace Droplet %: image", mains...), each("replace Droplet %: image", data...),
-			[]string{"replace CustomImage coreos: url", "update DropletAutoscale worker: dropletTemplate.image"})},
+			each("replace Droplet %: image userData", mains...), each("replace Droplet %: image userData", data...), configs,
+			[]string{"replace CustomImage coreos: url", "update DropletAutoscale worker: dropletTemplate.image dropletTemplate.userData"})},
 		{"who may connect", v.edit(t, "203.0.113.0/24", "198.51.100.0/24"), []string{"update Firewall worker: inboundRules[].sourceAddresses[]"}},
 	} {
 		s.plans(change.name, change.to, change.want...)
@@ -105,15 +107,15 @@ func TestDigitalOceanKeepsWhatIsNotNamed(t *testing.T) {
 		}
 	}
 	newer := v.edit(t, "44.20260802.3.1", "44.20260902.3.1", "s-1vcpu-2gb", "s-2vcpu-2gb").withImage("etcd", "two")
-	others := []string{
-		"replace Bundle etcd: image key", "replace CustomImage coreos: url", "replace SpacesBucketObject main-config: content key",
-		"update DropletAutoscale worker: dropletTemplate.image dropletTemplate.size",
-	}
+	others := append(each("replace SpacesBucketObject %: content key", "main-config", "worker-config", "data-config"), "replace Bundle etcd: image key",
+		"replace CustomImage coreos: url", "update DropletAutoscale worker: dropletTemplate.image dropletTemplate.size dropletTemplate.userData")
 	moved := []string{"update ProjectResources main: resources[]", "update SpacesBucketObject mains: content"}
 
 	before := s.ids("Droplet")
+	replacing()
+	s.does("up of none", up, newer, others...)
 	replacing("main-2")
-	s.does("up of main-2 only", up, newer, slices.Concat(others, moved, []string{"replace Droplet main-2: image size userData"})...)
+	s.does("up of main-2 only", up, newer, slices.Concat(moved, []string{"replace Droplet main-2: image size userData"})...)
 	for name, id := range s.ids("Droplet") {
 		if (id == before[name]) != (name != "main-2") {
 			t.Errorf("droplet %s was %s, is %s", name, before[name], id)
@@ -123,5 +125,5 @@ func TestDigitalOceanKeepsWhatIsNotNamed(t *testing.T) {
 	s.does("up of main-3 only", up, newer, slices.Concat(moved, []string{"replace Droplet main-3: image size userData"})...)
 	s.cloud = digitalOcean
 	s.plans("what is left", newer, slices.Concat(moved, []string{"replace Droplet main-1: image size userData", "update ProjectResources data: resources[]"},
-		each("replace Droplet %: image", "data-1", "data-2", "data-3", "data-4", "data-5", "data-6"))...)
+		each("replace Droplet %: image userData", "data-1", "data-2", "data-3", "data-4", "data-5", "data-6"))...)
 }

@@ -30,6 +30,8 @@ type builder struct {
 	before, after map[string]string
 	// refreshed are the roles whose machines the cloud itself replaces when what they are made from changes.
 	refreshed map[api.Role]bool
+	// kept are the main and data nodes on droplets that stay as they are, by role.
+	kept map[api.Role][]string
 	// What every group gets of its changes, by its name.
 	fates   map[string][]Machines
 	configs map[string][]Config
@@ -39,7 +41,7 @@ type builder struct {
 
 func newBuilder(in Input) *builder {
 	b := &builder{
-		in: in, before: map[string]string{}, after: map[string]string{}, refreshed: map[api.Role]bool{},
+		in: in, before: map[string]string{}, after: map[string]string{}, refreshed: map[api.Role]bool{}, kept: map[api.Role][]string{},
 		fates: map[string][]Machines{}, configs: map[string][]Config{}, secrets: map[string][]string{}, opens: map[string]bool{},
 	}
 	for _, e := range in.Events {
@@ -49,6 +51,10 @@ func newBuilder(in Input) *builder {
 		if of(e.Type).one == "object" {
 			remember(b.before, e.Old)
 			remember(b.after, e.New)
+		}
+		if kind(e.Type) == "Droplet" && (e.Op == engine.OpSame || e.Op == engine.OpUpdate) {
+			role, node := owner(e)
+			b.kept[role] = append(b.kept[role], node)
 		}
 		if _, refreshes := e.New["instanceRefresh"]; refreshes {
 			role, _ := owner(e)

@@ -41,6 +41,32 @@ func (d *Deployment) group() (Group, bool) {
 	return g, len(g.Configs) > 0
 }
 
+// starting sums up where services start that are not there yet, in words, and returns the other differences apart from it.
+// Outside of the deployment there are only others.
+func (g Group) starting() (words string, others []Config) {
+	if g.Name != groupDeployment {
+		return "", g.Configs
+	}
+	var starts [][2]string // the first service, and all in words
+	for _, c := range g.Configs {
+		if slices.ContainsFunc(c.Parts, func(p Part) bool { return p.Kind != diff.Unit || p.Op != diff.Added }) {
+			others = append(others, c)
+			continue
+		}
+		var names []string
+		for _, p := range c.Parts {
+			names = append(names, strings.TrimSuffix(p.Name, ".service"))
+		}
+		starts = append(starts, [2]string{names[0], strings.Join(names, ", ") + " on " + strings.Join(c.Nodes, ", ")})
+	}
+	slices.SortStableFunc(starts, func(a, b [2]string) int { return byNumber(a[0], b[0]) })
+	var all []string
+	for _, s := range starts {
+		all = append(all, s[1])
+	}
+	return strings.Join(all, "; "), others
+}
+
 // byNode are the units and files of assignments, by node. Of a unit that the others have not on that node, which comes or
 // goes as a whole, it is only the unit.
 func byNode(assigned, others []api.Assignment) map[string]diff.Config {

@@ -41,8 +41,8 @@ const (
 	together  = "at the same time"
 	newFirst  = "new ones first"
 	byDevctl  = "devctl"
-	byHand    = "hand"
-	byAllowed = "devctl up --allow-replace"
+	byRoll    = "devctl roll"
+	byAllowed = "devctl up --allow-replace NODE"
 	byRefresh = "AWS's instance refresh"
 	byPool    = "DigitalOcean's pool"
 )
@@ -79,6 +79,8 @@ func (b *builder) machines(e engine.Event, c Change) []Machines {
 		return append(poolMachines(e, c), scaledMachines(e, c, "config.minInstances", "config.maxInstances", "config.targetNumberInstances")...)
 	case "Droplet", "Instance":
 		return singleMachine(e, c)
+	case "SpacesBucketObject":
+		return b.keptMachines(e, c)
 	case "NetworkInterface":
 		if e.Op == engine.OpReplace { // a machine does not outlive its own
 			return some(Machines{Action: ActionReplace, Nodes: nodesOr(c), Order: together, By: "AWS", Why: []string{"network interface"}})
@@ -159,7 +161,7 @@ func (b *builder) templateMachines(e engine.Event, c Change) []Machines {
 	if len(why) == 0 {
 		return nil
 	}
-	m := Machines{Action: ActionReplace, Nodes: nodesOr(c), Order: oneByOne, By: byHand, Why: why}
+	m := Machines{Action: ActionReplace, Nodes: nodesOr(c), Order: oneByOne, By: byRoll, Why: why}
 	if b.refreshed[c.Role] {
 		m.Order, m.By = newFirst, byRefresh
 	}
@@ -202,6 +204,17 @@ func scaledMachines(e engine.Event, c Change, sizes ...string) []Machines {
 	return some(m)
 }
 
+// later tells whether up leaves the machines as they are until somebody asks for their replacement.
+func (m Machines) later() bool { return m.By == byRoll || m.By == byAllowed }
+
+// keptMachines are the droplets of a role that were made from an older version of their role's configuration, which is an object.
+func (b *builder) keptMachines(e engine.Event, c Change) []Machines {
+	if e.Op != engine.OpUpdate && e.Op != engine.OpReplace || !holdsConfig(e) {
+		return nil
+	}
+	return some(Machines{Action: ActionReplace, Nodes: b.kept[c.Role], Order: oneByOne, By: byAllowed, Why: []string{"configuration"}})
+}
+
 // poolMachines are those of a pool of droplets whose template changes.
 func poolMachines(e engine.Event, c Change) []Machines {
 	if e.Op != engine.OpUpdate {
@@ -231,7 +244,10 @@ func singleMachine(e engine.Event, c Change) []Machines {
 	case engine.OpDelete:
 		m.Action = ActionRemove
 	case engine.OpReplace:
-		m.Action, m.Order, m.By = ActionReplace, oneByOne, byAllowed
+		m.Action, m.Order = ActionReplace, oneByOne
+		if slices.ContainsFunc(c.Diff, func(p engine.PropertyChange) bool { return p.Path == "vpcUuid" && p.Replaces }) {
+			m.Order = together // with all others that are in that network
+		}
 		m.Why = reasons(c.Diff, replacingTemplate, true)
 	default:
 		m.Action, m.Order = ActionRestart, oneByOne

@@ -117,7 +117,11 @@ func cell(text string) string {
 // sections are a group's details: configurations one by one, then its resources.
 func (p Plan) sections(g Group) []section {
 	var all []section
-	for _, c := range g.Configs {
+	starting, configs := g.starting()
+	if starting != "" {
+		all = append(all, section{title: "start " + starting})
+	}
+	for _, c := range configs {
 		all = append(all, c.section(g.Name == groupDeployment))
 	}
 	resources := section{title: g.Name + ": resources"}

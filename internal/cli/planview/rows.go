@@ -198,8 +198,9 @@ func (m Machines) title() string {
 	words := map[Action]string{
 		ActionCreate: "created", ActionReplace: "replaced", ActionRestart: "turned off and on", ActionResize: "given another size", ActionRemove: "removed",
 	}
-	if m.By == byHand {
-		return title + is + "to be replaced by hand, one by one: " + strings.Join(m.Why, ", ") + "; up leaves them as they are, and devctl status marks them"
+	if m.later() {
+		them := map[bool]string{true: "them as they are, and devctl status marks them", false: "it as it is, and devctl status marks it"}[many]
+		return title + is + "to be replaced, one by one, with " + m.By + ": " + strings.Join(m.Why, ", ") + "; up leaves " + them
 	}
 	title += is + words[m.Action]
 	if many && m.Action != ActionCreate && m.Action != ActionResize {
@@ -228,7 +229,7 @@ func (g Group) disturbs() bool { return g.Notice != NoticeNothing || g.Why != ""
 // sentence is what people notice in a group, and why.
 func (g Group) sentence() string {
 	sentence := "people notice " + g.Notice.text()
-	if slices.ContainsFunc(g.Machines, func(m Machines) bool { return m.By == byHand }) {
+	if slices.ContainsFunc(g.Machines, Machines.later) {
 		sentence += ", when they are replaced"
 	}
 	if g.Why != "" {

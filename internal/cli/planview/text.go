@@ -23,7 +23,11 @@ func (p Plan) Lines(s output.Style) []string {
 		if g.disturbs() {
 			lines = append(lines, wrap("    ", noticed(g, s))...)
 		}
-		for _, c := range g.Configs {
+		starting, configs := g.starting()
+		if starting != "" {
+			lines = append(lines, wrap("  "+s.Good("+")+" ", "start "+starting)...)
+		}
+		for _, c := range configs {
 			lines = append(lines, c.text(s, g.Name == groupDeployment)...)
 		}
 		for _, r := range p.rows(g) {
