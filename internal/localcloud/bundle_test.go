@@ -21,9 +21,10 @@ func TestSaveService(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	ref := set.Services[0].Ref
 	var archive bytes.Buffer
 	var told []string
-	if err := c.SaveService(t.Context(), set, set.Ref("redis"), &archive, func(line string) { told = append(told, line) }); err != nil {
+	if err := c.SaveService(t.Context(), set, ref, &archive, func(line string) { told = append(told, line) }); err != nil {
 		t.Fatal(err)
 	}
 	if last := told[len(told)-1]; !strings.HasPrefix(last, "image bundle: ") || !strings.Contains(last, " MB, saved in ") {
@@ -49,7 +50,7 @@ func TestSaveService(t *testing.T) {
 	for _, image := range manifest {
 		refs = append(refs, image.RepoTags...)
 	}
-	if want := []string{set.Ref("redis")}; !slices.Equal(refs, want) {
+	if want := []string{ref}; !slices.Equal(refs, want) {
 		t.Errorf("images in the archive: %v, want %v", refs, want)
 	}
 }
