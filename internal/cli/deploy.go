@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,7 +19,7 @@ import (
 
 const (
 	deployTimeout = 5 * time.Minute
-	pollEvery     = 500 * time.Millisecond
+	pollEvery     = 200 * time.Millisecond
 )
 
 type deployOptions struct {
@@ -77,7 +78,7 @@ func runDeploy(ctx context.Context, d *deps, opts deployOptions) error {
 	}
 	show := d.display()
 	defer show.Close()
-	st, changed, err := deploy(ctx, d, show, spec, out, opts.timeout)
+	st, changed, err := deploy(ctx, d, show, spec, out, opts.timeout, func() {})
 	if err != nil {
 		return err
 	}
@@ -107,8 +108,9 @@ func runDeployPreview(ctx context.Context, d *deps, format previewFormat) error 
 }
 
 // deploy makes what the spec wants what runs, and returns once it is settled, with the status then and whether
-// anything had to change.
-func deploy(ctx context.Context, d *deps, show *progress.Display, spec *stacks.Spec, out *stacks.Outputs, timeout time.Duration) (api.Status, bool, error) {
+// anything had to change. started is called, perhaps more than once, when every unit runs and the rest is mostly waiting.
+func deploy(ctx context.Context, d *deps, show *progress.Display, spec *stacks.Spec, out *stacks.Outputs, timeout time.Duration,
+	started func()) (api.Status, bool, error) {
 	set, err := d.images()
 	if err != nil {
 		return api.Status{}, false, err
@@ -119,7 +121,7 @@ func deploy(ctx context.Context, d *deps, show *progress.Display, spec *stacks.S
 	}
 	defer c.Close()
 	show.Start("Deploying on stack " + spec.Stack)
-	s := settling{d: d, c: c, show: show, spec: spec}
+	s := settling{d: d, c: c, show: show, spec: spec, started: started, wake: make(chan struct{}, 1)}
 	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	changed, err := s.run(limited, api.DeployRequest{Deployment: spec.Deployment(set.Deployed(), out), Secrets: out.Secrets})
@@ -143,6 +145,9 @@ type settling struct {
 	show *progress.Display
 	spec *stacks.Spec
 	last api.Status // the last one seen
+
+	started func()        // see deploy
+	wake    chan struct{} // something happened to the stack as a whole: look at once
 }
 
 // errSettled ends the stream of events when there is nothing more to wait for.
@@ -162,6 +167,12 @@ func (s *settling) run(ctx context.Context, req api.DeployRequest) (changed bool
 		return s.c.Events(ctx, answer.Seq, func(e api.Event) error {
 			changed = true // what was desired already may still have to be repaired
 			s.show.Print(eventLine(e))
+			if e.Node == "" {
+				select {
+				case s.wake <- struct{}{}:
+				default: // it looks soon anyway
+				}
+			}
 			return nil
 		})
 	})
@@ -188,12 +199,16 @@ func (s *settling) poll(ctx context.Context, revision string) error {
 		if st.Deployed == revision && st.Settled && st.Healthy {
 			return nil
 		}
+		if st.Deployed == revision && !slices.ContainsFunc(st.Nodes, func(n api.NodeStatus) bool { return n.State != "ready" }) {
+			s.started()
+		}
 		s.show.Rows(nodeRows(s.spec, st, s.d.errStyle()))
 		s.show.Wait(waitingFor(s.spec, st))
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-s.d.after(pollEvery):
+		case <-s.wake:
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -97,9 +98,11 @@ func runUp(ctx context.Context, d *deps, opts upOptions) error {
 	if err != nil {
 		return err
 	}
+	// Not sooner: it would only take the processors from what people wait for.
 	supervising := make(chan error, 1)
-	go func() { supervising <- env.Supervise(ctx) }()
-	st, deployed, err := deploy(ctx, d, show, spec, out, opts.timeout)
+	supervise := sync.OnceFunc(func() { go func() { supervising <- env.Supervise(ctx) }() })
+	st, deployed, err := deploy(ctx, d, show, spec, out, opts.timeout, supervise)
+	supervise() // also when services do not start: machines are to heal all the same
 	unsupervised := <-supervising
 	if err != nil {
 		return err
