@@ -14,6 +14,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 
 	"devctl/internal/api"
 )
@@ -139,12 +140,19 @@ func binary(bin fs.FS, name string) (File, error) {
 }
 
 // Hash is the first 12 hex digits of a SHA-256 over parent and the files' names, modes and content.
+//
+// Contents are hashed at the same time: every command waits for those of etcd and its client.
 func Hash(parent string, files []File) string {
+	sums := make([][sha256.Size]byte, len(files))
+	var hashing sync.WaitGroup
+	for i, f := range files {
+		hashing.Go(func() { sums[i] = sha256.Sum256(f.Data) })
+	}
+	hashing.Wait()
 	h := sha256.New()
 	fmt.Fprintf(h, "%q\n", parent)
-	for _, f := range files {
-		fmt.Fprintf(h, "%q %o %d\n", f.Name, f.Mode, len(f.Data))
-		h.Write(f.Data)
+	for i, f := range files {
+		fmt.Fprintf(h, "%q %o %x\n", f.Name, f.Mode, sums[i])
 	}
 	return hex.EncodeToString(h.Sum(nil))[:12]
 }

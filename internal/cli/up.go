@@ -176,17 +176,21 @@ func preflight(ctx context.Context, d *deps) (*stacks.Spec, error) {
 		return nil, &stacks.SpecError{Problems: overlaps}
 	}
 	var problems []error
-	if _, err := d.images(); err != nil {
-		problems = append(problems, err)
-	}
+	var unreadable error
+	var reading sync.WaitGroup // what machines run is some 100 MB to read
+	reading.Go(func() { _, unreadable = d.images() })
 	if err := missingSecrets(ctx, d, spec); err != nil {
 		problems = append(problems, err)
 	}
 	if spec.Provider == stacks.ProviderLocal {
 		problems = append(problems, d.preflight(ctx, localcloud.PreflightArgs{Stack: spec.Stack, CIDR: spec.Network.CIDR})...)
 	}
+	reading.Wait()
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
+	}
+	if unreadable != nil {
+		problems = slices.Insert(problems, 0, unreadable)
 	}
 	if len(problems) == 0 {
 		return spec, nil
