@@ -28,6 +28,7 @@ func TestPlugin(t *testing.T) {
 	}
 	cmd := exec.CommandContext(t.Context(), filepath.Join(bin, "pulumi"), "package", "get-schema", plugin)
 	cmd.Env = append(os.Environ(), "PULUMI_HOME="+t.TempDir(), "PULUMI_SKIP_UPDATE_CHECK=true", "PULUMI_BACKEND_URL=file://"+t.TempDir())
+	cmd.Dir = dir // this repository's own Pulumi.yaml names a folder that `make plugin` fills
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
