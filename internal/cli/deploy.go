@@ -68,11 +68,7 @@ func addTimeout(cmd *cobra.Command, timeout *time.Duration, value time.Duration,
 }
 
 func runDeploy(ctx context.Context, d *deps, opts deployOptions) error {
-	spec, err := d.spec()
-	if err != nil {
-		return err
-	}
-	out, err := d.outputs(ctx, spec.Stack)
+	spec, out, err := d.standing(ctx)
 	if err != nil {
 		return err
 	}

@@ -126,13 +126,22 @@ func decodeOutputs(values map[string]engine.Output) (*stacks.Outputs, error) {
 	return stacks.DecodeOutputs(plain)
 }
 
-// connect reaches the controllers of the stack that was asked for. Their status says which nodes are outdated.
-func (d *deps) connect(ctx context.Context) (cluster, error) {
+// standing is the spec and the outputs of the stack that was asked for, which has to be up.
+func (d *deps) standing(ctx context.Context) (*stacks.Spec, *stacks.Outputs, error) {
 	spec, err := d.spec()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	out, err := d.outputs(ctx, spec.Stack)
+	if err != nil {
+		return nil, nil, err
+	}
+	return spec, out, nil
+}
+
+// connect reaches the controllers of the stack that was asked for. Their status says which nodes are outdated.
+func (d *deps) connect(ctx context.Context) (cluster, error) {
+	spec, out, err := d.standing(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -172,11 +172,7 @@ func runSnapshotList(ctx context.Context, d *deps, format output.Format) error {
 }
 
 func runSnapshotSave(ctx context.Context, d *deps, file string) error {
-	spec, err := d.spec()
-	if err != nil {
-		return err
-	}
-	out, err := d.outputs(ctx, spec.Stack)
+	spec, out, err := d.standing(ctx)
 	if err != nil {
 		return err
 	}

@@ -70,11 +70,7 @@ are masked unless --show-secrets is given.`,
 }
 
 func runOutputs(ctx context.Context, d *deps, opts outputsOptions) error {
-	spec, err := d.spec()
-	if err != nil {
-		return err
-	}
-	out, err := d.outputs(ctx, spec.Stack)
+	spec, out, err := d.standing(ctx)
 	if err != nil {
 		return err
 	}

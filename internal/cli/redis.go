@@ -43,11 +43,7 @@ between the shards are followed.`,
 }
 
 func runRedis(ctx context.Context, d *deps, format output.Format, args []string) error {
-	spec, err := d.spec()
-	if err != nil {
-		return err
-	}
-	out, err := d.outputs(ctx, spec.Stack)
+	spec, out, err := d.standing(ctx)
 	if err != nil {
 		return err
 	}

@@ -88,11 +88,7 @@ func runVersion(ctx context.Context, d *deps, opts versionOptions) error {
 func controllerVersions(ctx context.Context, d *deps) []controllerVersion {
 	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
 	defer cancel()
-	spec, err := d.spec()
-	if err != nil {
-		return []controllerVersion{}
-	}
-	out, err := d.outputs(ctx, spec.Stack)
+	_, out, err := d.standing(ctx)
 	if err != nil {
 		return []controllerVersion{}
 	}

@@ -30,7 +30,7 @@ func WhileMarked(ctx context.Context, marked func() (bool, error), hold func(con
 				return err
 			}
 		}
-		if err := sleep(ctx, markInterval); err != nil {
+		if err := backoff.Sleep(ctx, markInterval); err != nil {
 			return err
 		}
 	}
@@ -45,7 +45,7 @@ func holdWhileMarked(ctx context.Context, marked func() (bool, error), hold func
 	g.Go(func() error { return hold(ctx) })
 	g.Go(func() error {
 		for {
-			if err := sleep(ctx, markInterval); err != nil {
+			if err := backoff.Sleep(ctx, markInterval); err != nil {
 				return err
 			}
 			yes, err := marked()
@@ -108,7 +108,7 @@ func WhileElected(ctx context.Context, elect func(ctx context.Context, elected f
 func watchServing(ctx context.Context, serves func(context.Context) error) error {
 	failures := 0
 	for {
-		if err := sleep(ctx, serveInterval); err != nil {
+		if err := backoff.Sleep(ctx, serveInterval); err != nil {
 			return err
 		}
 		if err := serves(ctx); err == nil {

@@ -36,20 +36,8 @@ func (s *Stack) Basis(ctx context.Context, keyOutput string) (Basis, error) {
 	if err != nil {
 		return basis, err
 	}
-	set, err := s.Secrets()
-	if err != nil {
+	if basis.Secrets, err = s.imported(ctx, stack); err != nil {
 		return basis, err
-	}
-	if len(set) > 0 { // each question is a process
-		config, err := stack.GetAllConfig(ctx)
-		if err != nil {
-			return basis, fmt.Errorf("read the configuration of stack %q: %w", s.options.Stack, plain(err))
-		}
-		for key, value := range config {
-			if value.Secret {
-				basis.Secrets[key] = value.Value
-			}
-		}
 	}
 	state, err := stack.Export(ctx)
 	if err != nil {

@@ -23,21 +23,9 @@ func (s *Stack) SecretValues(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	var values []string
-	set, err := s.Secrets()
+	imported, err := s.imported(ctx, stack)
 	if err != nil {
 		return nil, err
-	}
-	if len(set) > 0 { // each question is a process
-		config, err := stack.GetAllConfig(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("read the secrets of stack %q: %w", s.options.Stack, plain(err))
-		}
-		for _, value := range config {
-			if value.Secret {
-				values = append(values, value.Value)
-			}
-		}
 	}
 	state, err := stack.Export(ctx)
 	if err != nil {
@@ -47,7 +35,7 @@ func (s *Stack) SecretValues(ctx context.Context) ([]string, error) {
 	if err := json.Unmarshal(state.Deployment, &deployment); err != nil {
 		return nil, fmt.Errorf("read the secrets of stack %q: %w", s.options.Stack, err)
 	}
-	return secretTexts(deployment, false, values)
+	return secretTexts(deployment, false, slices.Collect(maps.Values(imported)))
 }
 
 // secretTexts adds all texts in v that are marked as secret, or are within what is.

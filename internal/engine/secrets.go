@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pulumi/pulumi/sdk/v3/go/auto"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
 	"go.yaml.in/yaml/v3"
 
@@ -66,6 +67,25 @@ func (s *Stack) RemoveSecret(ctx context.Context, key string) error {
 		return fmt.Errorf("remove secret %s: %w", key, err)
 	}
 	return s.noteSecret(key, func(times map[string]time.Time) { delete(times, key) })
+}
+
+// imported returns all that SetSecret kept, by key.
+func (s *Stack) imported(ctx context.Context, stack *auto.Stack) (map[string]string, error) {
+	values := map[string]string{}
+	set, err := s.Secrets()
+	if err != nil || len(set) == 0 { // each question is a process
+		return values, err
+	}
+	config, err := stack.GetAllConfig(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read the secrets of stack %q: %w", s.options.Stack, plain(err))
+	}
+	for key, value := range config {
+		if value.Secret {
+			values[key] = value.Value
+		}
+	}
+	return values, nil
 }
 
 // Secrets tells the keys that SetSecret has set, and when: zero when that is not known. It reads files only.
