@@ -198,7 +198,7 @@ func clusterEnv(c RoleConfig) (string, error) {
 	}
 	sorted := slices.SortedFunc(slices.Values(c.Mains), func(a, b api.Peer) int { return cmp.Compare(a.Name, b.Name) })
 	var names, peers []string
-	for _, m := range sorted {
+	for _, m := range known(c.Role, sorted) {
 		names = append(names, m.Name)
 		peers = append(peers, m.Name+"="+m.Address)
 	}
@@ -213,6 +213,17 @@ func clusterEnv(c RoleConfig) (string, error) {
 		return "", fmt.Errorf("platform %q is none of %s, %s, %s", c.Platform, api.PlatformLocal, api.PlatformAWS, api.PlatformDigitalOcean)
 	}
 	return env(append(mains, "DEVCTL_PLATFORM", string(c.Platform), "DEVCTL_REGISTRY", c.Registry)...)
+}
+
+// known are the mains that machines of a role have to know from the start. A main node is a member of them all. Others only have to
+// find the cluster, and every quorum has one of the first three of three or five, four of seven, five of nine. If they
+// were told all, a main more would make other machines of them.
+func known(role api.Role, mains []api.Peer) []api.Peer {
+	if role != api.RoleWorker && role != api.RoleData {
+		return mains
+	}
+	quorum := len(mains)/2 + 1
+	return mains[:min(len(mains), max(3, len(mains)-quorum+1))]
 }
 
 // env writes an environment file from pairs of key and value. systemd, podman and shells read such a file each a

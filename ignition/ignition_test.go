@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -82,6 +83,37 @@ func rendered(t *testing.T, role api.Role) (public, secret Rendered, machine []b
 		t.Fatal(err)
 	}
 	return public, secret, machine
+}
+
+// TestGrowingMains: more main nodes change no worker and no data node, as long as every quorum has one that these know.
+func TestGrowingMains(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		mains int
+		want  string
+	}{{1, "1"}, {3, "1 2 3"}, {5, "1 2 3"}, {7, "1 2 3 4"}, {9, "1 2 3 4 5"}} {
+		var all []string
+		c := roleConfig(api.RoleData)
+		c.Mains = nil
+		for i := range tc.mains {
+			all = append(all, fmt.Sprint(i+1))
+			c.Mains = append(c.Mains, api.Peer{Name: fmt.Sprintf("main-%d", i+1), Address: fmt.Sprintf("198.18.0.%d", 11+i)})
+		}
+		for role, want := range map[api.Role]string{api.RoleMain: strings.Join(all, " "), api.RoleWorker: tc.want, api.RoleData: tc.want} {
+			c.Role, c.EtcdImage = role, roleConfig(role).EtcdImage
+			rendered, err := Role(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, found := range regexp.MustCompile(`main-(\d)=`).FindAllStringSubmatch(string(rendered.Butane), -1) {
+				got = append(got, found[1])
+			}
+			if strings.Join(got, " ") != want {
+				t.Errorf("%s of a stack of %d knows main nodes %v, want %s", role, tc.mains, got, want)
+			}
+		}
+	}
 }
 
 func TestGolden(t *testing.T) {

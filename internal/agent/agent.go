@@ -28,6 +28,12 @@ const (
 // ErrRenew ends Run when the node's certificate should be renewed. The next start does that.
 var ErrRenew = errors.New("the node's certificate is due for renewal")
 
+// ErrJoined ends Run when etcd did not know the node any more and it has joined again. The next start goes on with that.
+var ErrJoined = errors.New("the node has joined again")
+
+// errDenied: the node was away for so long that its user is gone, or the cluster is one of before it joined.
+var errDenied = errors.New("etcd does not know this node any more")
+
 // Config is what a node knows about itself before it has asked anybody.
 type Config struct {
 	Identity api.Identity
@@ -43,13 +49,13 @@ type Config struct {
 	Idle func()
 }
 
-// Run runs the agent until ctx ends or the certificate is due for renewal, and returns which.
-func Run(ctx context.Context, c Config) error {
-	pair, ca, err := certificate(ctx, c)
+// Run runs the agent until ctx ends, the certificate is due for renewal, or the node had to join again, and returns which.
+func Run(outer context.Context, c Config) error {
+	pair, ca, err := certificate(outer, c)
 	if err != nil {
 		return err
 	}
-	ctx, cancel, err := UntilRenewal(ctx, pair, time.Now())
+	ctx, cancel, err := UntilRenewal(outer, pair, time.Now())
 	if err != nil {
 		return err
 	}
@@ -97,7 +103,15 @@ func Run(ctx context.Context, c Config) error {
 	case api.RoleMain:
 		g.Go(func() error { return promote(ctx, c, ca) })
 	}
-	return g.Wait() // every part returns the context's cause when that ends
+	err = g.Wait() // every part returns the context's cause when that ends
+	if errors.Is(err, errDenied) {
+		c.Log.Warn("joining again", "reason", err)
+		if _, err := join(outer, c, ca, true); err != nil {
+			return err
+		}
+		return ErrJoined
+	}
+	return err
 }
 
 // UntilRenewal returns a context that ends, with ErrRenew as its cause, when the certificate is due for renewal. When

@@ -132,10 +132,14 @@ func (b *board) record(r *api.NodeRecord) (deployed []api.UnitStatus) {
 	return b.deployed
 }
 
-// beat keeps the node's record and those of its units in etcd.
+// deniedBeats is how many beats in a row etcd has to refuse before the node joins again: some ten seconds.
+const deniedBeats = 20
+
+// beat keeps the node's record and those of its units in etcd. It ends with errDenied when etcd does not know the node any more.
 func beat(ctx context.Context, cli *clientv3.Client, c Config, b *board) error {
 	started := time.Now().UTC()
 	ready := c.Ready
+	denied := 0
 	p := &discovery.Presence{
 		Client: cli,
 		Log:    c.Log,
@@ -151,10 +155,18 @@ func beat(ctx context.Context, cli *clientv3.Client, c Config, b *board) error {
 			})
 		},
 		Beaten: func() {
+			denied = 0
 			if ready != nil {
 				ready()
 				ready = nil
 			}
+		},
+		Denied: func() error {
+			denied++
+			if denied < deniedBeats || c.Identity.Role == api.RoleMain { // its controller makes it known
+				return nil
+			}
+			return errDenied
 		},
 	}
 	return p.Run(ctx)

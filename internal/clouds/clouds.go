@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"path/filepath"
+	"slices"
 
 	"devctl/components"
 	"devctl/components/aws"
@@ -33,8 +34,10 @@ func Of(spec *stacks.Spec, set *images.Set, bin string, keep func(node string) b
 		return digitalocean.New(digitalocean.Options{
 			Region: do.Region, CIDR: spec.Network.CIDR, Bucket: do.Bucket, Project: do.Project, SSHKeys: spec.SSHKeys,
 			ImageURL: do.CoreOS.URL, ImageID: do.CoreOS.ImageID,
-			Daemon: digitalocean.Daemon{Path: path, SHA256: hash}, Images: set.Refs(),
-			Keep: keep,
+			Daemon: digitalocean.Daemon{Path: path, SHA256: hash},
+			// There is no VRRP there: the balancers elect one of them in etcd.
+			Images: slices.DeleteFunc(set.Refs(), func(ref string) bool { return ref == set.Deployed().Keepalived }),
+			Keep:   keep,
 		})
 	default:
 		return local.New(set)

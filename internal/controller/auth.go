@@ -51,8 +51,11 @@ func (l *leader) bootstrapAuth(ctx context.Context) error {
 
 // ensureNodeUser makes sure that etcd knows a node and lets it do what its role needs, and no more.
 func (c *controller) ensureNodeUser(ctx context.Context, name string, role api.Role) error {
-	return c.ensureUser(ctx, name, "node-"+name, grants(name, role))
+	return c.ensureUser(ctx, name, roleOf(name), grants(name, role))
 }
+
+// roleOf is what the role of a node's user is called.
+func roleOf(node string) string { return "node-" + node }
 
 // grant is a permission on one key, or on all keys from key up to end.
 type grant struct {

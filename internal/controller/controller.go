@@ -110,6 +110,7 @@ func run(ctx context.Context, c Config, l net.Listener, reconcile reconcileRedis
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return con.serve(gctx, l, serverTLS) })
 	g.Go(func() error { return con.campaign(gctx) })
+	g.Go(func() error { return con.enroll(gctx) })
 	g.Go(func() error { return discovery.Reap(gctx, etcd, c.Log) })
 	if c.Ready != nil {
 		c.Ready() // the listener takes connections; without a quorum the answer is that there is none

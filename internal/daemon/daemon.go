@@ -82,7 +82,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	switch {
 	case err == nil || ctx.Err() != nil:
 		return exitOK
-	case errors.Is(err, agent.ErrRenew), errors.Is(err, errMainsMoved):
+	case errors.Is(err, agent.ErrRenew), errors.Is(err, agent.ErrJoined), errors.Is(err, errMainsMoved):
 		log.Info("restarting", "reason", err)
 		return exitOK
 	}

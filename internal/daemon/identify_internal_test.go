@@ -120,6 +120,12 @@ func TestIdentify(t *testing.T) {
 			cloud: &fakeCloud{machine: droplet, mains: "main-1=10.20.0.3,main-2=10.20.0.4", founds: true},
 			err:   "DEVCTL_MAINS names main-1, main-2, and the main nodes are main-1, main-2, main-3",
 		}, {
+			name:  "more mains than this machine was told of",
+			env:   map[string]string{keyRole: "worker", keyMainNames: names},
+			cloud: &fakeCloud{machine: droplet, mains: mains + ",main-4=10.20.0.6,main-5=10.20.0.7"},
+			want: []setting{{keyInstance, "412345678"}, {keyNode, "worker-12345678"}, {keyZone, "fra1"}, {keyAddress, "10.20.0.4"},
+				{keyMains, mains + ",main-4=10.20.0.6,main-5=10.20.0.7"}},
+		}, {
 			name:  "one address for two",
 			env:   map[string]string{keyRole: "worker", keyMainNames: names},
 			cloud: &fakeCloud{machine: droplet, mains: "main-1=10.20.0.3,main-2=10.20.0.3,main-3=10.20.0.5"},

@@ -253,6 +253,36 @@ func TestPresenceRegistersAgainAfterEtcdWasAway(t *testing.T) {
 	}
 }
 
+// TestPresenceOfAStranger: only refusals are told to Denied, and only its error ends the beating.
+func TestPresenceOfAStranger(t *testing.T) {
+	t.Parallel()
+	authority := etcdtest.NewAuthority(t)
+	m := etcdtest.New(t, "main-1")
+	m.Secure(authority)
+	m.Start()
+	m.WaitHealthy()
+	etcdtest.EnableAuth(t, etcdtest.Dial(t, m))
+	cli, err := discovery.Dial([]string{m.Client}, authority.Client("data-1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cli.Close() })
+	p := presence(cli, "data-1")
+	enough, denied := errors.New("enough"), 0
+	p.Denied = func() error {
+		if denied++; denied == 3 {
+			return enough
+		}
+		return nil
+	}
+	p.Beaten = func() { t.Error("a stranger's beat is taken") }
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := p.Run(ctx); !errors.Is(err, enough) || denied != 3 {
+		t.Errorf("it ended with %v after %d refusals", err, denied)
+	}
+}
+
 func TestPresenceWritesWhatChanged(t *testing.T) {
 	t.Parallel()
 	cli := etcdtest.Dial(t, etcdtest.Start(t))

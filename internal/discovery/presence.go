@@ -36,6 +36,9 @@ type Presence struct {
 	Wake <-chan struct{}
 	// Beaten is told about every successful beat. May be nil.
 	Beaten func()
+	// Denied is told about every beat that etcd understood and refused: it does not know this client, or not as who may write
+	// these keys. An error ends Run. May be nil.
+	Denied func() error
 	Log    *slog.Logger
 	// TTL is the lease's; zero means TTL. etcd grants no less than 2 s.
 	TTL time.Duration
@@ -44,7 +47,7 @@ type Presence struct {
 	written map[string][]byte // under the lease
 }
 
-// Run beats until ctx ends and returns its cause. Failures are logged and retried for ever.
+// Run beats until ctx ends and returns its cause. Failures are logged and retried for ever, unless Denied ends it.
 func (p *Presence) Run(ctx context.Context) error {
 	if p.TTL == 0 {
 		p.TTL = TTL
@@ -77,6 +80,11 @@ func (p *Presence) Run(ctx context.Context) error {
 				p.Log.Warn("heartbeat failed, trying on", "error", err)
 			}
 			failing = failing || !refusedByLearner(err)
+			if p.Denied != nil && errors.Is(err, rpctypes.ErrPermissionDenied) {
+				if err := p.Denied(); err != nil {
+					return err
+				}
+			}
 			timer.Reset(retry.Next())
 			continue
 		}
