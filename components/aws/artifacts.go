@@ -15,7 +15,6 @@ import (
 const (
 	folderArtifacts = "artifacts" // the daemon, named after its content
 	folderConfig    = "config"    // a folder for each role: its key files, and configs that are too large for user data
-	folderSnapshots = "snapshots" // of etcd
 )
 
 // hashLength is how much of a hash is in a name.
@@ -121,6 +120,11 @@ func (c *Cloud) newBucket(ctx *pulumi.Context, stack string) (guards []pulumi.Re
 			AbortIncompleteMultipartUpload: s3.BucketLifecycleConfigurationV2RuleAbortIncompleteMultipartUploadArgs{
 				DaysAfterInitiation: pulumi.Int(oldVersionDays),
 			},
+		}, s3.BucketLifecycleConfigurationV2RuleArgs{
+			Id:         pulumi.String("snapshots"),
+			Status:     pulumi.String("Enabled"),
+			Filter:     s3.BucketLifecycleConfigurationV2RuleFilterArgs{Prefix: pulumi.String(api.BucketSnapshots + "/")},
+			Expiration: s3.BucketLifecycleConfigurationV2RuleExpirationArgs{Days: pulumi.Int(snapshotDays)},
 		}},
 	}, c.own(pulumi.DependsOn([]pulumi.Resource{versions})))
 	if err != nil {
@@ -135,6 +139,9 @@ func (c *Cloud) newBucket(ctx *pulumi.Context, stack string) (guards []pulumi.Re
 	}
 	return []pulumi.Resource{access, ownership, encryption, versions, expiry, encrypted}, nil
 }
+
+// snapshotDays is for how long snapshots of etcd are kept. Main nodes may write them, and delete nothing.
+const snapshotDays = 7
 
 // oldVersionDays is for how long what was overwritten or deleted can be had back.
 const oldVersionDays = 30

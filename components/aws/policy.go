@@ -87,7 +87,7 @@ func rolePolicy(o Options, stack string, role api.Role, allocation string) strin
 	switch role {
 	case api.RoleMain:
 		founding := objectsARN(o.Bucket, components.Registry(o.CIDR)+"/"+api.RegistryFounding+"/")
-		snapshots := objectsARN(o.Bucket, folderSnapshots+"/")
+		snapshots := objectsARN(o.Bucket, api.BucketSnapshots+"/")
 		statements = append(statements,
 			statement{Sid: "Read", Effect: "Allow", Action: []string{"s3:GetObject"}, Resource: []string{founding, snapshots}},
 			// Nothing there is ever written twice: a main node that could, could found a second cluster.

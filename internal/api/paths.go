@@ -62,6 +62,8 @@ const (
 	// RegistryFounders is an environment file with DEVCTL_FOUNDERS=ID,ID,…, the IDs of the machines of the stack's
 	// first main nodes, and with DEVCTL_MAINS as it was then. Written once, for as long as the stack lives: a machine that came later is not in it.
 	RegistryFounders = "founders.env"
+	// BucketSnapshots is the folder of a bucket with snapshots of etcd.
+	BucketSnapshots = "snapshots"
 	// RegistryFounding is the folder in which main nodes, where machines are not made one by one, write themselves
 	// what RegistryFounders says elsewhere. Nothing in it is ever written twice.
 	RegistryFounding = "founding"

@@ -1,5 +1,5 @@
 // Package aws is the little that devctl asks of AWS itself, beside Pulumi. A machine asks to associate the stack's Elastic IP with
-// it, to write down once who founds the stack's cluster, and for images; who rolls main and data nodes asks to end a machine of a group. No
+// it, to write down once who founds the stack's cluster, for images, and to keep snapshots; who rolls main and data nodes asks to end a machine of a group. No
 // service's SDK is linked for these few calls.
 package aws
 
@@ -65,16 +65,23 @@ func (c Client) do(ctx context.Context, service, method, address string, header 
 	return io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 }
 
-// send signs a request, makes it, and returns the answer if it is no refusal. Credentials are asked for every time: calls are
-// rare, and the service renews them.
+// send makes a request with what body holds.
 func (c Client) send(ctx context.Context, service, method, address string, header http.Header, body []byte) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, address, bytes.NewReader(body))
+	sum := sha256.Sum256(body)
+	return c.stream(ctx, service, method, address, header, bytes.NewReader(body), int64(len(body)), hex.EncodeToString(sum[:]))
+}
+
+// stream signs a request, makes it, and returns the answer if it is no refusal. The body has the given size and SHA-256, in hex.
+// Credentials are asked for every time: calls are rare, and the service renews them.
+func (c Client) stream(ctx context.Context, service, method, address string, header http.Header, body io.Reader, size int64, hash string) (*http.Response, error) {
+	if size == 0 {
+		body = http.NoBody
+	}
+	req, err := http.NewRequestWithContext(ctx, method, address, body)
 	if err != nil {
 		return nil, err
 	}
-	req.Header = header
-	sum := sha256.Sum256(body)
-	hash := hex.EncodeToString(sum[:])
+	req.Header, req.ContentLength = header, size
 	req.Header.Set("X-Amz-Content-Sha256", hash)
 	credentials, err := c.credentials(ctx)
 	if err != nil {
@@ -179,6 +186,52 @@ func (c Client) Open(ctx context.Context, object string) (*http.Response, error)
 		return nil, err
 	}
 	return c.send(ctx, "s3", http.MethodGet, address, http.Header{}, nil)
+}
+
+// Put writes an object (s3://bucket/key) of the given size and SHA-256, in hex. Without all of it there is none.
+func (c Client) Put(ctx context.Context, object string, body io.Reader, size int64, hash string) error {
+	address, err := c.object(object)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", object, err)
+	}
+	resp, err := c.stream(ctx, "s3", http.MethodPut, address, http.Header{}, body, size, hash)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", object, err)
+	}
+	return resp.Body.Close()
+}
+
+// Object is one of those that List finds.
+type Object struct {
+	Key  string `xml:"Key"`
+	Size int64  `xml:"Size"` // bytes
+}
+
+// List lists the objects in a folder (s3://bucket/folder/), by key.
+func (c Client) List(ctx context.Context, folder string) ([]Object, error) {
+	bucket, prefix, _ := strings.Cut(strings.TrimPrefix(folder, "s3://"), "/")
+	var all []Object
+	query := url.Values{"list-type": {"2"}, "prefix": {prefix}}
+	for {
+		// S3 wants spaces as %20, and has none to see: neither prefixes nor its tokens have any.
+		text, err := c.do(ctx, "s3", http.MethodGet, c.endpoint("s3")+"/"+bucket+"?"+query.Encode(), http.Header{}, nil)
+		if err != nil {
+			return nil, fmt.Errorf("list %s: %w", folder, err)
+		}
+		var page struct {
+			Contents  []Object
+			Truncated bool   `xml:"IsTruncated"`
+			Next      string `xml:"NextContinuationToken"`
+		}
+		if err := xml.Unmarshal(text, &page); err != nil {
+			return nil, fmt.Errorf("list %s: read the answer: %w", folder, err)
+		}
+		all = append(all, page.Contents...)
+		if !page.Truncated {
+			return all, nil
+		}
+		query.Set("continuation-token", page.Next)
+	}
 }
 
 // object is the address of s3://bucket/key.

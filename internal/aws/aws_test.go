@@ -9,6 +9,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +18,7 @@ import (
 
 	sdk "github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	"github.com/google/go-cmp/cmp"
 
 	"devctl/internal/aws"
 	"devctl/internal/metadata"
@@ -84,6 +87,8 @@ func (c *cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "s3":
 		there, exists := c.objects[rest]
 		switch {
+		case r.Method == http.MethodGet && r.URL.Query().Get("list-type") == "2":
+			c.list(w, rest, r.URL.Query())
 		case r.Method == http.MethodGet && exists:
 			_, _ = io.WriteString(w, there)
 		case r.Method == http.MethodPut && r.Header.Get("If-None-Match") == "*" && exists:
@@ -96,6 +101,22 @@ func (c *cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		c.t.Errorf("nobody serves %s", r.URL.Path)
 	}
+}
+
+// list tells of one object at a time.
+func (c *cloud) list(w io.Writer, bucket string, query url.Values) {
+	var keys []string
+	for object := range c.objects {
+		if key, ours := strings.CutPrefix(object, bucket+"/"); ours && strings.HasPrefix(key, query.Get("prefix")) && key > query.Get("continuation-token") {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	_, _ = fmt.Fprintf(w, `<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><IsTruncated>%t</IsTruncated>`, len(keys) > 1)
+	if len(keys) > 0 {
+		_, _ = fmt.Fprintf(w, "<Contents><Key>%s</Key><Size>%d</Size></Contents><NextContinuationToken>%s</NextContinuationToken>", keys[0], len(c.objects[bucket+"/"+keys[0]]), keys[0])
+	}
+	_, _ = io.WriteString(w, "</ListBucketResult>")
 }
 
 func refuse(w http.ResponseWriter, status int, code, message string) {
@@ -112,7 +133,7 @@ func signed(r *http.Request, body []byte, service string) string {
 	}
 	_, names, _ := strings.Cut(got, "SignedHeaders=")
 	names, _, _ = strings.Cut(names, ",")
-	again, err := http.NewRequest(r.Method, "http://"+r.Host+r.URL.Path, bytes.NewReader(body))
+	again, err := http.NewRequest(r.Method, "http://"+r.Host+r.URL.RequestURI(), bytes.NewReader(body))
 	if err != nil {
 		return err.Error()
 	}
@@ -242,5 +263,37 @@ func TestOpen(t *testing.T) {
 		if _, err := c.client().Open(t.Context(), object); err == nil || err.Error() != want {
 			t.Errorf("open %s: error = %v, want %s", object, err, want)
 		}
+	}
+}
+
+// TestPutAndList: what is put is there and in the list, as many answers as that takes.
+func TestPutAndList(t *testing.T) {
+	t.Parallel()
+	c := newCloud(t)
+	sum := func(text string) string { s := sha256.Sum256([]byte(text)); return hex.EncodeToString(s[:]) }
+	for key, text := range map[string]string{"snapshots/1": "one", "snapshots/2": "second", "snapshots/3": "", "images/1": "another folder's"} {
+		if err := c.client().Put(t.Context(), "s3://bucket/"+key, strings.NewReader(text), int64(len(text)), sum(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := c.client().List(t.Context(), "s3://bucket/snapshots/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]aws.Object{{Key: "snapshots/1", Size: 3}, {Key: "snapshots/2", Size: 6}, {Key: "snapshots/3"}}, got); d != "" {
+		t.Errorf("list (-want +got):\n%s", d)
+	}
+	if got, err := c.client().List(t.Context(), "s3://bucket/none/"); err != nil || len(got) > 0 {
+		t.Errorf("list of nothing is %v, %v", got, err)
+	}
+	c.fail = func(w http.ResponseWriter, _ *http.Request) bool {
+		refuse(w, http.StatusForbidden, "AccessDenied", "Access Denied")
+		return true
+	}
+	if err := c.client().Put(t.Context(), "s3://bucket/a", strings.NewReader("x"), 1, sum("x")); err == nil || err.Error() != "write s3://bucket/a: AccessDenied (403): Access Denied" {
+		t.Errorf("error = %v", err)
+	}
+	if _, err := c.client().List(t.Context(), "s3://bucket/snapshots/"); err == nil || err.Error() != "list s3://bucket/snapshots/: AccessDenied (403): Access Denied" {
+		t.Errorf("error = %v", err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -169,6 +170,8 @@ func TestGuard(t *testing.T) {
 			`--allow-replace does not take "dta-4": stack "local" has no such node; did you mean "data-4"? (use network, main-1, main-2, main-3, data-1, data-2, data-3, data-4)`}},
 		"a worker": {"up --yes --allow-replace worker-1", nil, 2, []string{
 			`--allow-replace does not take "worker-1": workers hold nothing that cannot be made again`}},
+		"the quorum": {"up --yes --allow-replace main-4,main-5,main-6,main-7", []engine.Event{fewerMains()}, 1, []string{
+			"error: 4 of 7 main nodes would go, and the others are no quorum: nothing was touched", "next: set nodes.main.count to 5 first"}},
 		"a roll": {"up --yes", []engine.Event{planned(engine.OpUpdate, "local:NodeGroup", "main", engine.PropertyChange{Path: "config"})}, 0, nil},
 		"droplets": {"up --yes", []engine.Event{droplet("main-1"), droplet("main-2")}, 1, []string{
 			"  main-1 is replaced (userData)\n  main-2 is replaced (userData)\n",
@@ -188,6 +191,20 @@ func TestGuard(t *testing.T) {
 			}
 		})
 	}
+}
+
+// fewerMains takes four of seven main nodes away.
+func fewerMains() engine.Event {
+	e := shrunk()
+	e.Name = "main"
+	list := func(count int) (all []any) {
+		for i := range count {
+			all = append(all, map[string]any{"name": fmt.Sprintf("main-%d", i+1)})
+		}
+		return all
+	}
+	e.Old, e.New = map[string]any{"nodes": list(7)}, map[string]any{"nodes": list(3)}
+	return e
 }
 
 // TestDropletIsSpared: the engine replaces a machine without asking whether the others can do without it.

@@ -16,6 +16,7 @@ import (
 	"devctl/internal/cli/progress"
 	"devctl/internal/engine"
 	"devctl/internal/localcloud"
+	"devctl/internal/snapshot"
 	"devctl/stacks"
 )
 
@@ -40,6 +41,8 @@ type deps struct {
 	// etcd, for the disk of one of them.
 	revive    func(ctx context.Context, spec *stacks.Spec, data etcdData) (environment, error)
 	snapshots snapshots
+	// bucketSnapshots lists the snapshots in the bucket of a stack on AWS.
+	bucketSnapshots func(ctx context.Context, spec *stacks.Spec) ([]snapshot.Info, error)
 	// read returns the outputs of a stack: engine.ErrNoStack when there is none, empty when it has no resources.
 	read   func(ctx context.Context, stack string) (map[string]engine.Output, error)
 	exists func(stack string) bool // in the state

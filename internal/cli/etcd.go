@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"devctl/internal/cli/output"
+	"devctl/internal/clouds"
 	"devctl/internal/localcloud"
 	"devctl/internal/snapshot"
 	"devctl/stacks"
@@ -64,8 +65,9 @@ them, and a snapshot brings the main nodes back.`,
 		Use:   "snapshot",
 		Short: "Take, list and restore snapshots of etcd",
 		Long: `The leading controller takes a snapshot a few seconds after a change is done, and every quarter of an hour. On local
-the last 24 are kept in a Docker volume of the stack, which outlives all main nodes and goes with the stack. Snapshots
-hold passwords: their files are readable by their owner only.`,
+the last 24 are kept in a Docker volume of the stack, on AWS those of the last week in the stack's bucket: places that outlive
+all main nodes and go with the stack. On DigitalOcean none are kept, for droplets have no rights in Spaces: save some
+yourself. Snapshots hold passwords: their files are readable by their owner only.`,
 		Example: `  devctl etcd snapshot list -o json | jq -r '.[0].name'
   devctl etcd snapshot save
   devctl etcd snapshot restore 20261121T075600.123Z`,
@@ -136,13 +138,22 @@ func allSnapshots(ctx context.Context, d *deps, spec *stacks.Spec) ([]snapshotVi
 		file := filepath.Join(string(dir), snapshot.Data(s.Name))
 		all = append(all, snapshotView{Info: s, Where: file, file: file})
 	}
-	if spec.Provider == stacks.ProviderLocal {
+	switch spec.Provider {
+	case stacks.ProviderLocal:
 		kept, err := d.snapshots.List(ctx, spec.Stack)
 		if err != nil {
 			return nil, err
 		}
 		for _, s := range kept {
 			all = append(all, snapshotView{Info: s, Where: "volume " + localcloud.SnapshotVolume(spec.Stack)})
+		}
+	case stacks.ProviderAWS:
+		kept, err := d.bucketSnapshots(ctx, spec)
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range kept {
+			all = append(all, snapshotView{Info: s, Where: clouds.SnapshotFolder(spec) + "/" + s.Object()})
 		}
 	}
 	slices.SortStableFunc(all, func(a, b snapshotView) int { return strings.Compare(b.Name, a.Name) })
@@ -201,7 +212,7 @@ func runSnapshotSave(ctx context.Context, d *deps, file string) error {
 		if err != nil {
 			return err
 		}
-		info, err := dir.Add(begun, revision, arrived)
+		info, err := dir.Add(limited, begun, revision, arrived)
 		if err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 
 	"devctl/internal/api"
 	"devctl/internal/cli/planview"
+	"devctl/internal/engine"
 	"devctl/stacks"
 
 	"github.com/spf13/cobra"
@@ -65,7 +66,31 @@ func guard(d *deps, spec *stacks.Spec, losses []planview.Loss, allowed []string)
 	if len(missing) > 0 {
 		return lossError(d, missing, allowed)
 	}
+	if err := quorumless(spec, losses); err != nil {
+		return err
+	}
 	return tooMany(d, losses)
+}
+
+// quorumless refuses to remove so many main nodes in one run that those left are no quorum of what etcd was, unless the
+// network goes too, and everything with it.
+func quorumless(spec *stacks.Spec, losses []planview.Loss) error {
+	left, gone := len(spec.Mains()), 0
+	for _, l := range losses {
+		switch {
+		case l.Name == planview.LossNetwork:
+			return nil
+		case l.Action == engine.OpDelete && strings.HasPrefix(l.Name, string(api.RoleMain)+"-"):
+			gone++
+		}
+	}
+	before := left + gone
+	if left > before/2 {
+		return nil
+	}
+	quorum := before/2 + 1
+	return withNext(fmt.Errorf("%d of %d main nodes would go, and the others are no quorum: nothing was touched", gone, before),
+		fmt.Sprintf("set nodes.main.count to %d first, and go on when the stack is healthy", quorum|1)) // an odd number of them
 }
 
 // lossError says what would be lost, and how to allow it.

@@ -13,6 +13,7 @@ import (
 	"devctl/images"
 	"devctl/internal/api"
 	"devctl/internal/bundle"
+	"devctl/internal/clouds"
 	"devctl/internal/engine"
 	"devctl/internal/localcloud"
 	"devctl/internal/pki"
@@ -42,6 +43,7 @@ func realDeps(s Streams) *deps {
 		return d.openStack(ctx, spec.Stack, spec, nil, data)
 	}
 	d.snapshots = localSnapshots{}
+	d.bucketSnapshots = clouds.Snapshots
 	d.read = func(ctx context.Context, stack string) (map[string]engine.Output, error) {
 		s, err := d.engine(ctx, engine.Options{Stack: stack})
 		if err != nil {

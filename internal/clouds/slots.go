@@ -24,15 +24,24 @@ func OpenSlots(ctx context.Context, spec *stacks.Spec) (*Slots, error) {
 	if spec.Provider != stacks.ProviderAWS {
 		return nil, fmt.Errorf("provider %s keeps no machines in slots", spec.Provider)
 	}
-	found, err := config.LoadDefaultConfig(ctx, config.WithRegion(spec.AWS.Region))
+	client, err := awsClient(ctx, spec.AWS.Region)
 	if err != nil {
-		return nil, fmt.Errorf("find AWS credentials: %w", err)
+		return nil, err
 	}
-	client := aws.Client{Credentials: found.Credentials, Region: spec.AWS.Region}
+	return &Slots{client}, nil
+}
+
+// awsClient has the credentials that the AWS CLI would use.
+func awsClient(ctx context.Context, region string) (aws.Client, error) {
+	found, err := config.LoadDefaultConfig(ctx, config.WithRegion(region))
+	if err != nil {
+		return aws.Client{}, fmt.Errorf("find AWS credentials: %w", err)
+	}
+	client := aws.Client{Credentials: found.Credentials, Region: region}
 	if found.BaseEndpoint != nil { // AWS_ENDPOINT_URL
 		client.Endpoint = func(string) string { return strings.TrimRight(*found.BaseEndpoint, "/") }
 	}
-	return &Slots{client}, nil
+	return client, nil
 }
 
 // Machine finds the machine in a node's slot: its ID and what the cloud calls its state. The ID is empty while there is none. A

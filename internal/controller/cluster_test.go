@@ -146,10 +146,14 @@ func (c *cluster) control(main int, reconcile reconcileRedis) (stop func()) {
 	c.apis = append(c.apis, l.Addr().String())
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
+	var kept Snapshots
+	if c.snapshots != "" {
+		kept = c.snapshots
+	}
 	go func() {
 		ended <- run(ctx, Config{
 			Identity: api.Identity{Stack: testStack, Name: fmt.Sprintf("main-%d", main), Role: api.RoleMain, Zone: "a", Address: "127.0.0.1"},
-			Mains:    c.mains, EtcdEndpoints: c.endpoints, CADir: c.dir, CertDir: c.dir, Snapshots: c.snapshots,
+			Mains:    c.mains, EtcdEndpoints: c.endpoints, CADir: c.dir, CertDir: c.dir, Snapshots: kept,
 			Log: slog.New(slog.NewTextHandler(testLog{c.t}, nil)).With("main", main),
 		}, l, reconcile)
 	}()

@@ -25,7 +25,6 @@ import (
 	"devctl/internal/discovery"
 	"devctl/internal/pki"
 	"devctl/internal/redis"
-	"devctl/internal/snapshot"
 )
 
 // Config is what a controller must know to start.
@@ -39,8 +38,8 @@ type Config struct {
 	// CADir holds ca.crt and ca.key, CertDir holds controller.crt and controller.key.
 	CADir   string
 	CertDir string
-	// Snapshots is where the leader keeps snapshots of etcd, a place that outlives this machine; empty for none.
-	Snapshots snapshot.Dir
+	// Snapshots is where the leader keeps snapshots of etcd; nil for nowhere.
+	Snapshots Snapshots
 	// Ready is called once the API is served; nil for nobody.
 	Ready func()
 	Log   *slog.Logger
@@ -56,7 +55,7 @@ type controller struct {
 	authority pki.Pair
 	etcd      *clientv3.Client
 	clientTLS *tls.Config // of etcd
-	snapshots snapshot.Dir
+	snapshots Snapshots
 	redis     reconcileRedis
 	leading   atomic.Bool
 	log       *slog.Logger
@@ -123,6 +122,7 @@ func run(ctx context.Context, c Config, l net.Listener, reconcile reconcileRedis
 
 // member is what one etcd member says about itself.
 type member struct {
+	id      uint64
 	name    string
 	learner bool
 	answers bool
@@ -145,7 +145,7 @@ func (c *controller) members(ctx context.Context) ([]member, error) {
 	out := make([]member, len(list.Members))
 	var g errgroup.Group
 	for i, m := range list.Members {
-		out[i] = member{name: m.Name, learner: m.IsLearner}
+		out[i] = member{id: m.ID, name: m.Name, learner: m.IsLearner}
 		if out[i].name == "" && len(m.PeerURLs) > 0 { // added, and not started yet
 			out[i].name = c.mainAt(m.PeerURLs[0])
 		}

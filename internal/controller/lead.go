@@ -96,6 +96,7 @@ func (c *controller) lead(ctx context.Context, won func()) error {
 	g.Go(func() error { return l.reconcileLoop(ctx) })
 	g.Go(func() error { return l.keepSnapshots(ctx) })
 	g.Go(func() error { return l.reapUsers(ctx) })
+	g.Go(func() error { return l.reapMembers(ctx) })
 	if err := g.Wait(); session.Ctx().Err() == nil {
 		return err
 	}

@@ -15,7 +15,14 @@ import (
 
 	"devctl/internal/api"
 	"devctl/internal/discovery"
+	"devctl/internal/snapshot"
 )
+
+// Snapshots is where snapshots of etcd are kept, a place that outlives this machine.
+type Snapshots interface {
+	// Add keeps the snapshot that r brings, begun at the given time. It is there as a whole or not at all.
+	Add(ctx context.Context, begun time.Time, revision int64, r io.Reader) (snapshot.Info, error)
+}
 
 const (
 	snapshotEvery   = 15 * time.Minute // without any change
@@ -26,7 +33,7 @@ const (
 
 // keepSnapshots takes a snapshot whenever one is due, until ctx ends.
 func (l *leader) keepSnapshots(ctx context.Context) error {
-	if l.snapshots == "" {
+	if l.snapshots == nil {
 		return nil // there is no place that outlives this machine
 	}
 	tick := time.NewTicker(snapshotLook)
@@ -68,7 +75,7 @@ func (l *leader) snapshotIfDue(ctx context.Context, taken int64, last time.Time)
 	defer cancel()
 	var at int64
 	err = l.snapshot(ctx, func(revision int64, r io.Reader) error {
-		info, err := l.snapshots.Add(begun, revision, r)
+		info, err := l.snapshots.Add(ctx, begun, revision, r)
 		if err == nil {
 			at = revision
 			l.log.Info("took a snapshot of etcd", "name", info.Name, "revision", revision, "bytes", info.Size)

@@ -82,11 +82,10 @@ func (l *leader) reapUsersOnce(ctx context.Context, absences map[string]int) err
 	if err != nil {
 		return err
 	}
-	for _, name := range longGone(s.absent(users.Users), absences) {
+	for _, name := range longGone(s.absent(users.Users), absences, usersGrace) {
 		if err := l.removeNodeUser(ctx, name); err != nil {
 			return err
 		}
-		delete(absences, name)
 		l.log.Info("node is long gone, etcd knows it no more", "node", name)
 	}
 	return nil
@@ -110,17 +109,17 @@ func (s state) absent(users []string) []string {
 	return slices.DeleteFunc(slices.Clone(users), func(name string) bool { return known[name] || !joined.MatchString(name) })
 }
 
-// longGone takes note of a look, and returns the names that were absent in enough looks in a row.
-func longGone(absent []string, absences map[string]int) []string {
-	for name := range absences {
-		if !slices.Contains(absent, name) {
-			delete(absences, name)
+// longGone takes note of a look, and returns what was absent in so many looks in a row.
+func longGone[T comparable](absent []T, absences map[T]int, looks int) []T {
+	for known := range absences {
+		if !slices.Contains(absent, known) {
+			delete(absences, known)
 		}
 	}
-	var gone []string
-	for _, name := range absent {
-		if absences[name]++; absences[name] >= usersGrace {
-			gone = append(gone, name)
+	var gone []T
+	for _, a := range absent {
+		if absences[a]++; absences[a] >= looks {
+			gone = append(gone, a)
 		}
 	}
 	return gone

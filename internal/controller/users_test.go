@@ -127,7 +127,7 @@ func TestLongGone(t *testing.T) {
 		if look == usersGrace/2 {
 			absent = absent[:1] // the other is seen once
 		}
-		got := longGone(absent, absences)
+		got := longGone(absent, absences, usersGrace)
 		if want := look == usersGrace-1; want != (len(got) == 1) || want && got[0] != "worker-0aaaaaaa" {
 			t.Errorf("after look %d %v are long gone", look+1, got)
 		}

@@ -20,7 +20,6 @@ import (
 	"devctl/internal/controller"
 	"devctl/internal/etcdmember"
 	"devctl/internal/pki"
-	"devctl/internal/snapshot"
 	"devctl/internal/version"
 	"devctl/units"
 )
@@ -153,9 +152,9 @@ func runController(ctx context.Context, get getter, log *slog.Logger) error {
 		return err
 	}
 	defer cancel()
-	var snapshots snapshot.Dir
-	if !n.Platform.Cloud() {
-		snapshots = api.SnapshotsDir
+	snapshots, err := snapshotsOf(get)
+	if err != nil {
+		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return followFile(ctx, get, api.PlatformEnvFile) })

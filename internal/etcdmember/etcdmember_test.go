@@ -232,6 +232,48 @@ func TestLostDiskRejoins(t *testing.T) {
 	}
 }
 
+// TestLeaderThatNobodyNamed: a main node that is replaced joins under a leader that its configuration does not know.
+func TestLeaderThatNobodyNamed(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	c.found()
+	cli := etcdtest.Dial(t, c.members...)
+	c.voters(cli)
+	members, err := cli.MemberList(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range members.Members { // whoever leads gives the lead to the second
+		if m.Name != c.members[1].Name {
+			continue
+		}
+		for _, from := range c.members {
+			direct := etcdtest.Dial(t, from)
+			status, err := direct.Status(t.Context(), from.Client)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if status.Header.MemberId == status.Leader && status.Leader != m.ID {
+				if _, err := direct.MoveLeader(t.Context(), m.ID); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	c.loseDisk(2)
+	c.boot(2, false)
+	narrow := c.config(2, false)
+	narrow.Members = slices.Delete(narrow.Members, 1, 2)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- etcdmember.Promote(ctx, narrow) }()
+	c.voters(cli)
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("promotion ended by itself: %v", err)
+	}
+}
+
 func TestLearnerThatNeverStartedIsUsed(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
@@ -75,7 +76,7 @@ func (c Config) promote(ctx context.Context, self Member, others []Member) (prom
 	}
 	// Only the leader can: another member would pass the request on without saying who asks, and with
 	// authentication on the leader then refuses.
-	leader, err := c.leader(ctx, cli, others)
+	leader, err := leader(ctx, cli, members)
 	if err != nil {
 		return false, err
 	}
@@ -92,14 +93,17 @@ func (c Config) promote(ctx context.Context, self Member, others []Member) (prom
 	return true, nil
 }
 
-// leader finds the member that leads: it names itself.
-func (c Config) leader(ctx context.Context, cli *clientv3.Client, members []Member) (Member, error) {
+// leader finds the member that leads: it names itself. It can be one that this machine's configuration does not name, of a main
+// node that came later or is about to go.
+func leader(ctx context.Context, cli *clientv3.Client, members []*pb.Member) (Member, error) {
 	for _, m := range members {
-		ask, cancel := context.WithTimeout(ctx, askTimeout)
-		status, err := cli.Status(ask, m.Client)
-		cancel()
-		if err == nil && status.Leader != 0 && status.Leader == status.Header.MemberId {
-			return m, nil
+		for _, at := range m.ClientURLs {
+			ask, cancel := context.WithTimeout(ctx, askTimeout)
+			status, err := cli.Status(ask, at)
+			cancel()
+			if err == nil && status.Leader != 0 && status.Leader == status.Header.MemberId {
+				return Member{Name: m.Name, Client: at}, nil
+			}
 		}
 	}
 	return Member{}, errors.New("no member says that it leads the etcd cluster")

@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -36,7 +37,10 @@ type Dir string
 func Data(name string) string { return name + dataSuffix }
 
 // Add keeps the snapshot that r brings, begun at time t, and removes those that are one too many.
-func (d Dir) Add(t time.Time, revision int64, r io.Reader) (Info, error) {
+func (d Dir) Add(ctx context.Context, t time.Time, revision int64, r io.Reader) (Info, error) {
+	if err := ctx.Err(); err != nil {
+		return Info{}, err
+	}
 	if err := d.ensure(); err != nil {
 		return Info{}, err
 	}
@@ -45,7 +49,7 @@ func (d Dir) Add(t time.Time, revision int64, r io.Reader) (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
-	info.Name, info.Time, info.Revision = n, t.UTC(), revision
+	info = info.Begun(t, revision)
 	text, err := json.Marshal(info)
 	if err != nil {
 		return Info{}, fmt.Errorf("describe snapshot %s: %w", n, err)

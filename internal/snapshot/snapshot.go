@@ -34,6 +34,12 @@ const nameFormat = "20060102T150405.000Z"
 // name calls a snapshot after its time.
 func name(t time.Time) string { return t.UTC().Format(nameFormat) }
 
+// Begun completes a description with when the snapshot was begun, and the revision that it has.
+func (i Info) Begun(t time.Time, revision int64) Info {
+	i.Name, i.Time, i.Revision = name(t), t.UTC(), revision
+	return i
+}
+
 // Write puts the snapshot that r brings into the file at path, which appears only when the snapshot is whole.
 func Write(path string, r io.Reader) (info Info, err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // 0600, and so it stays

@@ -31,7 +31,7 @@ func TestDirKeepsWhatIsWhole(t *testing.T) {
 		t.Fatalf("a folder that is not there has %v, %v", all, err)
 	}
 	whole := content('a', 3)
-	info, err := dir.Add(at(1), 7, bytes.NewReader(whole))
+	info, err := dir.Add(t.Context(), at(1), 7, bytes.NewReader(whole))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +54,7 @@ func TestDirKeepsWhatIsWhole(t *testing.T) {
 		{"damaged", bytes.NewReader(damaged), "it is damaged: its hash is not that of its content"},
 		{"broken off", broken(bytes.NewReader(whole)), "the member went away"},
 	} {
-		if _, err := dir.Add(at(2), 8, tc.r); err == nil || !strings.HasSuffix(err.Error(), ": "+tc.want) {
+		if _, err := dir.Add(t.Context(), at(2), 8, tc.r); err == nil || !strings.HasSuffix(err.Error(), ": "+tc.want) {
 			t.Errorf("%s: got error %v, want %s", tc.name, err, tc.want)
 		}
 	}
@@ -91,7 +91,7 @@ func TestNobodyElseMayRead(t *testing.T) {
 	if err := os.Mkdir(place, 0o755); err != nil { // as Docker makes a volume
 		t.Fatal(err)
 	}
-	if _, err := snapshot.Dir(place).Add(at(1), 1, bytes.NewReader(content('a', 1))); err != nil {
+	if _, err := snapshot.Dir(place).Add(t.Context(), at(1), 1, bytes.NewReader(content('a', 1))); err != nil {
 		t.Fatal(err)
 	}
 	err := filepath.WalkDir(place, func(path string, e os.DirEntry, err error) error {
@@ -118,7 +118,7 @@ func TestDirKeepsTheLatest(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range snapshot.Keep + 3 {
-		if _, err := dir.Add(at(i), int64(i), bytes.NewReader(content('a', 1))); err != nil {
+		if _, err := dir.Add(t.Context(), at(i), int64(i), bytes.NewReader(content('a', 1))); err != nil {
 			t.Fatal(err)
 		}
 	}

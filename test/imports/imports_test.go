@@ -9,6 +9,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -207,4 +208,27 @@ func checkPure(t *testing.T, path, place, why string) {
 		}
 		return true
 	})
+}
+
+// TestArchitectureNamesEveryFolder: a package that is not in the table of docs/architecture.md is one that nobody can find.
+func TestArchitectureNamesEveryFolder(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("go", "list", module+"/...").Output()
+	if err != nil {
+		t.Fatalf("list packages: %v", err)
+	}
+	for _, path := range strings.Fields(string(out)) {
+		folder := strings.TrimPrefix(path, module+"/")
+		if path == module { // the embedded files of the default project
+			continue
+		}
+		inside := filepath.Base(folder) // of a folder that is named: `localcloudtest`
+		if !strings.Contains(string(text), "`"+folder+"`") && !(strings.HasSuffix(inside, "test") && strings.Contains(string(text), "`"+inside+"`")) {
+			t.Errorf("docs/architecture.md does not say what %s is for", folder)
+		}
+	}
 }

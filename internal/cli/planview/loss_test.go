@@ -41,6 +41,8 @@ func TestLosses(t *testing.T) {
 		"fewer workers":           {[]engine.Event{group(engine.OpUpdate, "worker", nodes("worker-1", "worker-2"), nodes("worker-1"))}, nil, ""},
 		"fewer data nodes": {[]engine.Event{group(engine.OpUpdate, "data", four, three, changed("nodes", "a", "b"))},
 			[]string{"data-4 is deleted"}, "data-4 is deleted: up does this only with --allow-replace data-4"},
+		"fewer data nodes, after a refresh": {[]engine.Event{group(engine.OpRefresh, "data", four, four), group(engine.OpUpdate, "data", four, three, changed("nodes", "a", "b"))},
+			[]string{"data-4 is deleted"}, "data-4 is deleted: up does this only with --allow-replace data-4"},
 		"a group that goes": {[]engine.Event{group(engine.OpDelete, "main", nodes("main-1", "main-2"), nil)}, []string{"main-1 is deleted", "main-2 is deleted"},
 			"main-1 is deleted, main-2 is deleted: up does this only with --allow-replace main-1,main-2"},
 		"another network": {[]engine.Event{
