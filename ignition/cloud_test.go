@@ -29,7 +29,7 @@ func cloudConfig(p api.Platform, role api.Role) RoleConfig {
 	}
 	c.Images, c.Registry = bucket+"/images", bucket+"/registry/10-10-0-0-16"
 	c.Downloads = []Download{
-		{Path: api.CloudDaemon, Mode: 0o755, Source: Source{bucket + "/artifacts/devctld-0123456789ab", exampleSum}},
+		{Path: api.Daemon, Mode: 0o755, Source: Source{bucket + "/artifacts/devctld-0123456789ab", exampleSum}},
 	}
 	return c
 }
