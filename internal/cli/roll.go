@@ -324,8 +324,9 @@ func (r *roll) seen(st api.Status, node api.Identity, old string) string {
 	return fmt.Sprintf("%s, and %s has joined and is %s, units %s", slot, n.ID, n.State, unitCount(n))
 }
 
+// nodeOf is the node of that name, if it beats.
 func nodeOf(st api.Status, name string) (api.NodeStatus, bool) {
-	i := slices.IndexFunc(st.Nodes, func(n api.NodeStatus) bool { return n.Name == name })
+	i := slices.IndexFunc(st.Nodes, func(n api.NodeStatus) bool { return n.Name == name && n.Live() })
 	if i < 0 {
 		return api.NodeStatus{}, false
 	}

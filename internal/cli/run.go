@@ -300,11 +300,11 @@ func spares(st api.Status, node api.Identity) bool {
 			})
 	default:
 		return st.Deployed == "" || slices.ContainsFunc(st.Nodes, func(n api.NodeStatus) bool {
-			return n.Role == node.Role && n.Name != node.Name && n.State == "ready"
+			return n.Role == node.Role && n.Name != node.Name && n.State == api.NodeReady
 		})
 	}
 }
 
 func ready(st api.Status, node string) bool {
-	return slices.ContainsFunc(st.Nodes, func(n api.NodeStatus) bool { return n.Name == node && n.State == "ready" })
+	return slices.ContainsFunc(st.Nodes, func(n api.NodeStatus) bool { return n.Name == node && n.State == api.NodeReady })
 }
