@@ -416,7 +416,7 @@ func TestHealthGate(t *testing.T) {
 	w := newWorld(t)
 	w.cluster.statuses = []api.Status{brokenStatus(), deploying(5), testStatus()}
 	outputs := func() (*stacks.Outputs, error) { return testOutputs(), nil }
-	gate := gate(w.deps, outputs, "the stack is healthy again", healthyWith)
+	gate := gate(w.deps, outputs, healing)
 	if err := gate(t.Context(), api.Identity{Name: "data-3"}); err != nil {
 		t.Error(err)
 	}

@@ -249,8 +249,7 @@ func (r *roll) replace(ctx context.Context, node api.Identity) (id string, err e
 		return fmt.Errorf("replace %s: %w", node.Name, err)
 	}
 	r.show.Wait("the others to have all that " + node.Name + " has")
-	spare := wait{node: node.Name, until: "the others have all that it has", timeout: healTimeout, fits: func(st api.Status) bool { return spares(st, node) }}
-	st, err := spare.run(ctx, r.d, r.c)
+	st, err := sparing(r.d, node).run(ctx, r.d, r.c)
 	if err != nil {
 		return "", fail(err)
 	}
