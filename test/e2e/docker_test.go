@@ -158,7 +158,7 @@ func TestNoDocker(t *testing.T) {
 func TestDockerDiesHalfWay(t *testing.T) {
 	t.Parallel()
 	f := newFront(t) // before the stack, which is destroyed through it when the test ends
-	s := newStack(t, "e2edocker", "198.18.95.0/24")
+	s := newStack(t, "e2edocker", "198.18.83.0/24")
 	s.env = append(s.env, "DOCKER_HOST=unix://"+f.socket)
 
 	for _, m := range moments(t, s)[1:4] {
