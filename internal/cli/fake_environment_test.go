@@ -15,7 +15,8 @@ type fakeEnvironment struct {
 	exists  bool
 	outputs map[string]engine.Output // of Outputs; nil: the stack was never up
 	preview []engine.Event
-	secrets []string // of SecretValues
+	made    *stacks.Outputs // what the program says that the outputs are; nil: only a finished run knows
+	secrets []string        // of SecretValues
 	basis   engine.Basis
 	allowed []string // that open was given
 	up      []engine.Event
@@ -128,8 +129,13 @@ func (e *fakeEnvironment) Remove(context.Context) error {
 	return nil
 }
 
-// Made never has anything: the outputs are read when the run is over.
-func (e *fakeEnvironment) Made() <-chan *stacks.Outputs { return nil }
+func (e *fakeEnvironment) Made() <-chan *stacks.Outputs {
+	made := make(chan *stacks.Outputs, 1)
+	if e.made != nil {
+		made <- e.made
+	}
+	return made
+}
 
 func (e *fakeEnvironment) Exists() bool { return e.exists }
 func (e *fakeEnvironment) Close()       {}

@@ -112,14 +112,11 @@ func spared(ctx context.Context, d *deps, spec *stacks.Spec, losses []planview.L
 	if i < 0 || slices.ContainsFunc(losses, func(l planview.Loss) bool { return l.Name == planview.LossNetwork }) {
 		return nil
 	}
-	out, err := readOutputs(ctx, d, spec.Stack)
-	if err != nil || out == nil {
-		return err
-	}
+	outputs := func() (*stacks.Outputs, error) { return readOutputs(ctx, d, spec.Stack) }
 	node := api.Identity{Stack: spec.Stack, Name: losses[i].Name}
 	role, _, _ := strings.Cut(node.Name, "-")
 	node.Role = api.Role(role)
-	if err := gate(d, out, "the others have all that it has", spares)(ctx, node); err != nil {
+	if err := gate(d, outputs, "the others have all that it has", spares)(ctx, node); err != nil {
 		return withNext(fmt.Errorf("replace %s, nothing was touched: %w", node.Name, err), d.command("status")+" shows what is missing")
 	}
 	return nil

@@ -16,6 +16,7 @@ import (
 	"devctl/internal/cli/planview"
 	"devctl/internal/engine"
 	"devctl/internal/localcloud"
+	"devctl/stacks"
 )
 
 func TestUp(t *testing.T) {
@@ -39,6 +40,34 @@ func TestUpWithNothingToChange(t *testing.T) {
 	r := w.run("up", "--yes").want(t, 0)
 	if !strings.HasPrefix(r.out, "No changes: stack local is up, 8 nodes, 3 Redis shards.\n") {
 		t.Errorf("stdout:\n%s", r.out)
+	}
+}
+
+// TestUpUpdatesOnlyWhatIsToBeUpdated: the engine does not run again to find out what its preview has found out.
+func TestUpUpdatesOnlyWhatIsToBeUpdated(t *testing.T) {
+	t.Parallel()
+	moved := testOutputs()
+	moved.StatsURL = "http://198.18.0.10:7021/stats"
+	for name, c := range map[string]struct {
+		made    *stacks.Outputs
+		preview []engine.Event
+		want    []string
+	}{
+		"nothing":               {testOutputs(), nil, []string{"open", "preview", "supervise"}},
+		"an output":             {moved, nil, []string{"open", "preview", "up", "supervise"}},
+		"a resource":            {testOutputs(), []engine.Event{event(engine.KindPlanned, engine.OpUpdate, "local:NodeGroup", "worker")}, []string{"open", "preview", "up", "supervise"}},
+		"what nobody knows yet": {nil, nil, []string{"open", "preview", "up", "supervise"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.env.made, w.env.preview = c.made, c.preview
+			w.cluster.statuses = []api.Status{testStatus()}
+			w.run("up", "--yes").want(t, 0)
+			if d := cmp.Diff(c.want, w.env.calls); d != "" {
+				t.Error(d)
+			}
+		})
 	}
 }
 
@@ -386,7 +415,8 @@ func TestHealthGate(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.cluster.statuses = []api.Status{brokenStatus(), deploying(5), testStatus()}
-	gate := gate(w.deps, testOutputs(), "the stack is healthy again", healthyWith)
+	outputs := func() (*stacks.Outputs, error) { return testOutputs(), nil }
+	gate := gate(w.deps, outputs, "the stack is healthy again", healthyWith)
 	if err := gate(t.Context(), api.Identity{Name: "data-3"}); err != nil {
 		t.Error(err)
 	}

@@ -181,9 +181,13 @@ type previewed struct {
 	plan         planview.Plan
 	events       []engine.Event
 	deployment   redeployment
+	idle         bool // the engine has nothing to do
 	offline      bool
 	placeholders []string // that stand for what nobody has looked up
 }
+
+// approval is what is approved with what was found.
+func (p previewed) approval() approval { return approval{losses: p.plan.Losses, idle: p.idle} }
 
 // preview asks the engine what an update would do, and the controllers what a deployment would.
 func preview(ctx context.Context, d *deps, env environment, spec *stacks.Spec) (previewed, error) {
@@ -228,14 +232,15 @@ func planOf(ctx context.Context, d *deps, env previewer, in planview.Input, unkn
 		show.Close()
 		return found, operationError(d, summary, nil, err)
 	}
+	found.idle = !summary.Changed()
 	in.Events, in.Deployment = found.events, &found.deployment.view
 	in.Unknowns = append(in.Unknowns, unknowns()...)
 	found.plan = planview.New(in)
 	return found, nil
 }
 
-// previewLosses asks the engine only what an update would take away. Nothing of it is shown.
-func previewLosses(ctx context.Context, d *deps, env environment, spec *stacks.Spec) ([]planview.Loss, error) {
+// previewQuietly asks the engine only what an update would do. Nothing of it is shown.
+func previewQuietly(ctx context.Context, d *deps, env environment, spec *stacks.Spec) (approval, error) {
 	show := d.display()
 	defer show.Close()
 	show.Start("Comparing stack " + spec.Stack + " with its spec")
@@ -244,9 +249,9 @@ func previewLosses(ctx context.Context, d *deps, env environment, spec *stacks.S
 	summary, err := env.Preview(ctx, func(e engine.Event) { in.Events = append(in.Events, e) })
 	if err != nil {
 		show.Close()
-		return nil, operationError(d, summary, nil, err)
+		return approval{}, operationError(d, summary, nil, err)
 	}
-	return planview.New(in).Losses, nil
+	return approval{losses: planview.New(in).Losses, idle: !summary.Changed()}, nil
 }
 
 func writePlan(w io.Writer, plan planview.Plan, s output.Style) error {

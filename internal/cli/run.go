@@ -216,9 +216,14 @@ const (
 )
 
 // gate returns what is asked about a node of a roll: it waits until the stack is as it has to be for that node, so that never
-// two members of one thing are missing by our own doing. until says what is waited for.
-func gate(d *deps, out *stacks.Outputs, until string, fits func(api.Status, api.Identity) bool) func(context.Context, api.Identity) error {
+// two members of one thing are missing by our own doing. until says what is waited for. Without outputs the stack was never
+// complete, and there is no cluster whose health could be waited for.
+func gate(d *deps, outputs func() (*stacks.Outputs, error), until string, fits func(api.Status, api.Identity) bool) func(context.Context, api.Identity) error {
 	return func(ctx context.Context, node api.Identity) error {
+		out, err := outputs()
+		if err != nil || out == nil {
+			return err
+		}
 		c, err := d.dial(out)
 		if err != nil {
 			return err

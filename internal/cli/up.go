@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -85,18 +86,24 @@ func runUp(ctx context.Context, d *deps, opts upOptions) error {
 	}
 	defer env.Close()
 	isNew := !env.Exists() // a preview makes it, empty
-	losses, err := approve(ctx, d, env, spec, approved, allowed)
+	may, err := approve(ctx, d, env, spec, approved, allowed)
 	if err != nil {
 		return err
 	}
-	if err := spared(ctx, d, spec, losses); err != nil {
+	if err := spared(ctx, d, spec, may.losses); err != nil {
 		return err
 	}
 	show := d.display()
 	defer show.Close()
-	summary, out, err := provision(ctx, d, show, env, spec, isNew)
-	if err != nil {
-		return err
+	var summary engine.Summary
+	var out *stacks.Outputs
+	if may.idle {
+		out = upToDate(ctx, d, env, spec)
+	}
+	if out == nil {
+		if summary, out, err = provision(ctx, d, show, env, spec, isNew); err != nil {
+			return err
+		}
 	}
 	// Not sooner: it would only take the processors from what people wait for.
 	supervising := make(chan error, 1)
@@ -116,6 +123,19 @@ func runUp(ctx context.Context, d *deps, opts upOptions) error {
 	}
 	markOutdated(&st, out.Configs)
 	return writeUp(d.streams.Out, d, spec.Provider, out, st, summary.Changed() || deployed)
+}
+
+// upToDate returns the outputs of a stack whose preview has found no resource to touch, when they are the state's already:
+// then an update would find out the same once more. Else it is nil.
+func upToDate(ctx context.Context, d *deps, env environment, spec *stacks.Spec) *stacks.Outputs {
+	select {
+	case now := <-env.Made():
+		if last, err := d.outputs(ctx, spec.Stack); err == nil && reflect.DeepEqual(now, last) {
+			return last
+		}
+	default:
+	}
+	return nil
 }
 
 // provision brings network and machines up, and returns the outputs.

@@ -218,14 +218,10 @@ func (d *deps) openStack(ctx context.Context, stack string, spec *stacks.Spec, a
 		return nil, err
 	}
 	if spec != nil && opened.Exists() {
-		out, err := d.outputs(ctx, stack)
-		switch {
-		case err == nil:
-			cloud.Spare = gate(d, out, "the others have all that it has", spares)
-			cloud.Healthy = gate(d, out, "the stack is healthy again", healthyWith)
-		case ctx.Err() != nil:
-			return nil, err
-		} // without outputs the stack was never complete: there is no cluster whose health could be waited for
+		// Read when a machine is about to be replaced: most runs replace none, and each look into the state is a process.
+		before := sync.OnceValues(func() (*stacks.Outputs, error) { return readOutputs(serving, d, stack) })
+		cloud.Spare = gate(d, before, "the others have all that it has", spares)
+		cloud.Healthy = gate(d, before, "the stack is healthy again", healthyWith)
 	}
 	supervise := func(ctx context.Context) error { return cloud.Supervise(ctx, stack) }
 	return &openedStack{Stack: opened, made: made, supervise: supervise, close: stop}, nil

@@ -1,18 +1,15 @@
 package e2e
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/redis/go-redis/v9"
 
 	"devctl/internal/api"
 )
@@ -25,7 +22,7 @@ func TestAllMainsLost(t *testing.T) {
 	before, started := s.status(t), s.startedOn(t, api.RoleWorker, api.RoleData)
 	s.waitSnapshot(t)
 
-	errs := serving(t, s)
+	clients := startTraffic(t, "a client that knows the address alone", settingAndGetting(s.client(t, patient)))
 	s.loseMains(t)
 	lost := time.Now()
 
@@ -55,12 +52,12 @@ func TestAllMainsLost(t *testing.T) {
 	}
 	t.Logf("the control plane was back %v after the loss, %v after the command", time.Since(lost).Round(100*time.Millisecond), time.Since(begun).Round(100*time.Millisecond))
 
-	after := s.waitStatus(t, "the stack is what it was", time.Minute, func(st api.Status) bool {
-		return st.Healthy && st.Settled && st.Etcd.Healthy == 3 && len(st.Nodes) == len(before.Nodes)
+	waitFor(t, "the status is what it was", time.Minute, func() error {
+		if diff := cmp.Diff(whatItIs(before), whatItIs(s.status(t))); diff != "" {
+			return fmt.Errorf("(-before +after):\n%s", diff)
+		}
+		return nil
 	})
-	if diff := cmp.Diff(whatItIs(before), whatItIs(after)); diff != "" {
-		t.Errorf("the status is not what it was (-before +after):\n%s", diff)
-	}
 	if diff := cmp.Diff(started, s.startedOn(t, api.RoleWorker, api.RoleData)); diff != "" {
 		t.Errorf("something was restarted on other nodes (-before +after):\n%s", diff)
 	}
@@ -68,9 +65,7 @@ func TestAllMainsLost(t *testing.T) {
 	if !strings.Contains(again.stdout, "No changes") {
 		t.Errorf("the next up changes something:\n%s%s", again.stdout, again.stderr)
 	}
-	if n := errs(); n > 0 {
-		t.Errorf("clients had %d errors", n)
-	}
+	clients.faultless(t)
 
 	t.Run("a living cluster is not replaced", func(t *testing.T) {
 		r := s.run(t, time.Minute, "etcd", "snapshot", "restore", "--latest", "--yes")
@@ -108,52 +103,6 @@ func (s *stack) waitSnapshot(t *testing.T) {
 		}
 		return nil
 	})
-}
-
-// serving lets a client that knows the address alone write and read until the test ends, and returns how to count what went
-// wrong.
-func serving(t *testing.T, s *stack) (errs func() int64) {
-	t.Helper()
-	o := s.outputs(t, "--show-secrets")
-	c := redis.NewClusterClient(&redis.ClusterOptions{
-		Addrs: []string{fmt.Sprintf("%s:%d", o.Redis.Address, o.Redis.Port)}, Username: o.Redis.Username, Password: o.Redis.Password,
-		DialTimeout: time.Second, ReadTimeout: time.Second, MaxRedirects: -1,
-	})
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	var wrong, right atomic.Int64
-	go func() {
-		defer close(done)
-		for i := 0; ctx.Err() == nil; i++ {
-			key := fmt.Sprintf("serving-%d", i%1000)
-			err := c.Set(ctx, key, i, 0).Err()
-			if err == nil {
-				var got int
-				if got, err = c.Get(ctx, key).Int(); err == nil && got != i {
-					err = fmt.Errorf("%s is %d, and %d was written", key, got, i)
-				}
-			}
-			switch {
-			case ctx.Err() != nil:
-			case err == nil:
-				right.Add(1)
-			default:
-				wrong.Add(1)
-				t.Logf("client: %v", err)
-			}
-			time.Sleep(5 * time.Millisecond) // the client's own pace
-		}
-	}()
-	t.Cleanup(func() {
-		cancel()
-		<-done
-		_ = c.Close()
-		t.Logf("clients wrote and read %d keys, %d errors", right.Load(), wrong.Load())
-		if right.Load() == 0 {
-			t.Error("no client was served")
-		}
-	})
-	return wrong.Load
 }
 
 // startedOn is started for the nodes of some roles.

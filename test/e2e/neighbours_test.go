@@ -1,15 +1,10 @@
 package e2e
 
 import (
-	"context"
-	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
 // TestDestroyTouchesNoNeighbour destroys a stack while clients write to another one on the same machine, whose state is in
@@ -22,20 +17,16 @@ func TestDestroyTouchesNoNeighbour(t *testing.T) {
 	machines, processes, objects := beta.containers(t), beta.started(t), beta.labelled(t)
 	slices.Sort(objects)
 
-	w := startWriter(t, beta.client(t))
-	w.writes(t, 100)
+	w := startTraffic(t, "the neighbour's client", setting(beta.client(t), "writer-"))
+	w.more(t, 100)
 	for range 2 { // the second time there is nothing left that could be mistaken for beta's
 		alpha.must(t, 3*time.Minute, "destroy", "--yes")
 		if left := alpha.labelled(t); len(left) > 0 {
 			t.Errorf("destroy left %v", left)
 		}
 	}
-	w.writes(t, 100)
-	if n, slowest, errs := w.stop(); len(errs) > 0 {
-		t.Errorf("%d of %d writes to the neighbour failed: %v", len(errs), n+len(errs), errs[0])
-	} else {
-		t.Logf("%d writes to the neighbour through the destroy, the slowest took %v", n, slowest)
-	}
+	w.more(t, 100)
+	w.faultless(t)
 
 	if now := beta.containers(t); !slices.Equal(now, machines) {
 		t.Errorf("the neighbour's nodes are %v, were %v", now, machines)
@@ -65,65 +56,4 @@ func TestDestroyRefusesWithoutATerminal(t *testing.T) {
 		t.Errorf("nodes %v, before %v", after, before)
 	}
 	checkStatus(t, s.status(t), 8)
-}
-
-// writer writes key after key until it is stopped.
-type writer struct {
-	stop    func() (written int, slowest time.Duration, errs []error)
-	mu      sync.Mutex
-	written int
-	slowest time.Duration
-	errs    []error
-}
-
-func startWriter(t *testing.T, c *redis.ClusterClient) *writer {
-	t.Helper()
-	w := &writer{}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan struct{})
-	end := sync.OnceFunc(func() { cancel(); <-ended })
-	t.Cleanup(end)
-	w.stop = func() (int, time.Duration, []error) {
-		end()
-		return w.written, w.slowest, w.errs
-	}
-	go func() {
-		defer close(ended)
-		tick := time.NewTicker(5 * time.Millisecond)
-		defer tick.Stop()
-		for i := 0; ; i++ {
-			begun := time.Now()
-			err := c.Set(context.WithoutCancel(ctx), fmt.Sprintf("writer-%d", i), i, 0).Err()
-			w.mu.Lock()
-			if w.slowest = max(w.slowest, time.Since(begun)); err != nil {
-				w.errs = append(w.errs, err)
-			} else {
-				w.written++
-			}
-			w.mu.Unlock()
-			select {
-			case <-tick.C:
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	return w
-}
-
-// writes waits until so many more were made.
-func (w *writer) writes(t *testing.T, more int) {
-	t.Helper()
-	count := func() int {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		return w.written
-	}
-	begun := count()
-	waitFor(t, "writes go on", 10*time.Second, func() error {
-		if n := count() - begun; n < more {
-			return fmt.Errorf("only %d", n)
-		}
-		return nil
-	})
 }

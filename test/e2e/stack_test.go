@@ -8,16 +8,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"devctl/internal/api"
 )
@@ -206,22 +202,6 @@ func (s *stack) outputs(t *testing.T, args ...string) outputs {
 		t.Fatalf("outputs -o json is no JSON: %v\n%s", err, r.stdout)
 	}
 	return o
-}
-
-// client is a stock cluster-aware client that knows nothing but the virtual IP.
-func (s *stack) client(t *testing.T) *redis.ClusterClient {
-	t.Helper()
-	o := s.outputs(t, "--show-secrets")
-	c := redis.NewClusterClient(&redis.ClusterOptions{
-		Addrs:        []string{net.JoinHostPort(o.Redis.Address, strconv.Itoa(o.Redis.Port))},
-		Username:     o.Redis.Username,
-		Password:     o.Redis.Password,
-		DialTimeout:  time.Second,
-		ReadTimeout:  2 * time.Second,
-		MaxRedirects: 8,
-	})
-	t.Cleanup(func() { c.Close() })
-	return c
 }
 
 // node returns a node of the status by name.
