@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 
 	"devctl/internal/api"
 )
@@ -35,7 +36,7 @@ type fault struct {
 
 var (
 	killed  = []string{"kill"}
-	removed = []string{"rm", "--force", "--volumes"}
+	removed = []string{"rm", "--force", "--volumes"} // disks and all
 	faults  = []fault{
 		{"the holder of the virtual IP is killed", holder, killed, maxMove},
 		{"a worker is removed", otherWorker, removed, 0},
@@ -137,9 +138,12 @@ func (b *bench) suffer(f fault, run int, clients *clients) (felt, healed time.Du
 	for {
 		// No answer is no error: the controller that was asked may be the one that is gone.
 		st, err := b.status()
+		if healed == 0 && err == nil && healthyWith(st, nodes, injected) {
+			healed = time.Since(begun)
+		}
 		switch {
-		case err == nil && healthyWith(st, nodes, injected):
-			return clients.longest(), time.Since(begun), nil
+		case healed > 0 && clients.servedSince(begun.Add(healed)):
+			return clients.longest(), healed, nil
 		case b.ctx.Err() != nil:
 			return 0, 0, b.ctx.Err()
 		case time.Since(begun) > healTime:
@@ -168,12 +172,13 @@ type clients struct {
 	wait sync.WaitGroup // for all of them to end
 
 	mu     sync.Mutex
-	served map[string]time.Time // by client: since when it waits
+	served map[string]time.Time // by client: its last answer
 	gap    time.Duration        // the longest one between two answers
 }
 
 // startClients starts the clients, which end with ctx.
 func startClients(ctx context.Context, a access) *clients {
+	logging.Disable() // that the library cannot connect is what is measured
 	c := &clients{served: map[string]time.Time{}}
 	cluster := redis.NewClusterClient(&redis.ClusterOptions{
 		Addrs: []string{a.endpoint()}, Username: a.Username, Password: a.Password,
@@ -224,13 +229,21 @@ func (c *clients) reset() {
 	}
 }
 
-// longest is the longest time since reset that a client was, or is, without an answer.
+// servedSince tells whether every client has had an answer after the moment.
+func (c *clients) servedSince(moment time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, at := range c.served {
+		if at.Before(moment) {
+			return false
+		}
+	}
+	return true
+}
+
+// longest is the longest time since reset between two answers to one client.
 func (c *clients) longest() time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	gap := c.gap
-	for _, since := range c.served {
-		gap = max(gap, time.Since(since))
-	}
-	return gap
+	return c.gap
 }
