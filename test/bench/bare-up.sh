@@ -51,6 +51,6 @@ for ((k = 0; k < 2 * shards; k++)); do
 done
 wait "${pids[@]}"
 for member in "${members[@]}"; do
-	until redis-cli -h "${member%:*}" -p "${member#*:}" ping >/dev/null 2>&1; do :; done
+	until redis-cli -h "${member%:*}" -p "${member#*:}" ping >/dev/null 2>&1; do sleep 0.02; done
 done
 redis-cli --cluster create "${members[@]}" --cluster-replicas 1 --cluster-yes >/dev/null
