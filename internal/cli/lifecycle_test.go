@@ -348,7 +348,7 @@ func TestHealthGate(t *testing.T) {
 	w := newWorld(t)
 	w.cluster.statuses = []api.Status{brokenStatus(), deploying(5), testStatus()}
 	outputs := func() (*stacks.Outputs, error) { return testOutputs(), nil }
-	gate := gate(w.deps, outputs, "the stack is healthy again", healthyWith)
+	gate := gate(w.deps, outputs, healing)
 	if err := gate(t.Context(), api.Identity{Name: "data-3"}); err != nil {
 		t.Error(err)
 	}
@@ -360,7 +360,7 @@ func TestHealthGate(t *testing.T) {
 		t.Error(err)
 	}
 	const told = "data-3: waiting until the stack is healthy again:\n" +
-		"  data-3 does not beat.\n  Redis has no replica of slots 5461-10922.\n"
+		"  data-3 has been silent for 1m15s\n  redis-2.service on data-2 is activating (auto-restart)\n  Redis has no replica of slots 5461-10922.\n"
 	if got := w.err.String(); got != told {
 		t.Errorf("told %q, want %q", got, told)
 	}
