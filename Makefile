@@ -61,10 +61,10 @@ lint: $(BIN)/staticcheck ## Check format, vet, staticcheck and go.mod
 	go mod tidy -diff
 	cd tools && go mod tidy -diff
 
-bench: ## Measure what devctl promises, against the bare work
+bench: ## Measure what devctl promises, and write docs/benchmarks.md
 	@scripts/prerequisites test
 	@$(MAKE) --no-print-directory build
-	go run ./test/bench
+	go run ./test/bench -o docs/benchmarks.md
 
 docs: devctl ## Make the reference of the commands, docs/cli.md
 	$(BIN)/devctl docs > docs/cli.md

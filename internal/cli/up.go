@@ -209,7 +209,7 @@ func preflight(ctx context.Context, d *deps) (*stacks.Spec, error) {
 		problems = append(problems, err)
 	}
 	if spec.Provider == stacks.ProviderLocal {
-		problems = append(problems, d.preflight(ctx, localcloud.PreflightArgs{Stack: spec.Stack, CIDR: spec.Network.CIDR})...)
+		problems = append(problems, d.preflight(ctx, localcloud.PreflightArgs{Stack: spec.Stack, CIDR: spec.Network.CIDR, Nodes: spec.Size()})...)
 	}
 	reading.Wait()
 	if ctx.Err() != nil {
