@@ -66,8 +66,8 @@ func addCloud(out *config, c RoleConfig) error {
 		}
 		out.Storage.Files = append(out.Storage.Files, file{Path: d.Path, Mode: mode(d.Mode), Overwrite: true, Contents: contents})
 	}
-	if !slices.ContainsFunc(downloads, func(d Download) bool { return d.Path == api.CloudDaemon }) {
-		return fmt.Errorf("no download of %s", api.CloudDaemon)
+	if !slices.ContainsFunc(downloads, func(d Download) bool { return d.Path == api.Daemon }) {
+		return fmt.Errorf("no download of %s", api.Daemon)
 	}
 	if c.Role == api.RoleMain && c.Images == "" {
 		return errors.New("no folder with archives of images")

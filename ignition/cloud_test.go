@@ -2,7 +2,6 @@ package ignition
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"devctl/ignition/ignitiontest"
 	"devctl/internal/api"
 )
 
@@ -29,7 +29,7 @@ func cloudConfig(p api.Platform, role api.Role) RoleConfig {
 	}
 	c.Images, c.Registry = bucket+"/images", bucket+"/registry/10-10-0-0-16"
 	c.Downloads = []Download{
-		{Path: api.CloudDaemon, Mode: 0o755, Source: Source{bucket + "/artifacts/devctld-0123456789ab", exampleSum}},
+		{Path: api.Daemon, Mode: 0o755, Source: Source{bucket + "/artifacts/devctld-0123456789ab", exampleSum}},
 	}
 	return c
 }
@@ -73,33 +73,14 @@ func TestCloudGolden(t *testing.T) {
 				if name == "butane.yaml" {
 					continue
 				}
-				if out, err := validate(t, got); err != nil || out != "" {
-					t.Errorf("%s %s: ignition-validate: %v\n%s", p, role, err, out)
+				if err := ignitiontest.Validate(t, got); err != nil {
+					t.Errorf("%s %s: %v", p, role, err)
 				}
 			}
 			if strings.Contains(strings.ReplaceAll(string(machine), `"compression":""`, ""), "compression") {
 				t.Errorf("%s %s: something is compressed: Ignition fails at boot when it comes from s3://", p, role)
 			}
 		}
-	}
-}
-
-func golden(t *testing.T, file string, got []byte) {
-	t.Helper()
-	if *update {
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatalf("read golden file: %v (go test ./ignition -update writes it)", err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("%s differs from its golden file (-want +got):\n%s", file, diff)
 	}
 }
 

@@ -36,7 +36,7 @@ type RoleConfig struct {
 	// so that a machine made from something else has another one.
 	Machine   string
 	Images    string     // folder, as a URL, with archives of images: see api.ImageArchive
-	Downloads []Download // what the machine fetches: at least api.CloudDaemon
+	Downloads []Download // what the machine fetches: at least api.Daemon
 	// Registry is the folder, as a URL without a slash at its end, in which a machine looks up what no config can say:
 	// see the names below. s3:// on AWS, https:// on DigitalOcean.
 	Registry string

@@ -5,12 +5,10 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	v33 "github.com/coreos/ignition/v2/config/v3_3"
@@ -18,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/vincent-petithory/dataurl"
 
+	"devctl/ignition/ignitiontest"
 	"devctl/internal/api"
 )
 
@@ -127,23 +126,28 @@ func TestGolden(t *testing.T) {
 			"secrets.ign":         secret.Ignition,
 			"machine.ign":         machine,
 		} {
-			file := filepath.Join("testdata", string(role), name)
-			if *update {
-				if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-					t.Fatal(err)
-				}
-				if err := os.WriteFile(file, got, 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatalf("read golden file: %v (go test ./ignition -update writes it)", err)
-			}
-			if diff := cmp.Diff(string(want), string(got)); diff != "" {
-				t.Errorf("%s differs from its golden file (-want +got):\n%s", file, diff)
-			}
+			golden(t, filepath.Join("testdata", string(role), name), got)
 		}
+	}
+}
+
+// golden compares with a file of what is right, or rewrites that.
+func golden(t *testing.T, file string, got []byte) {
+	t.Helper()
+	if *update {
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatalf("read golden file: %v (go test ./ignition -update writes it)", err)
+	}
+	if diff := cmp.Diff(string(want), string(got)); diff != "" {
+		t.Errorf("%s differs from its golden file (-want +got):\n%s", file, diff)
 	}
 }
 
@@ -169,7 +173,7 @@ func TestSameBytes(t *testing.T) {
 	}
 }
 
-// TestIgnitionAccepts asks Ignition's own validator. It warns of what it does not know, so any output is a failure.
+// TestIgnitionAccepts asks Ignition's own validator.
 func TestIgnitionAccepts(t *testing.T) {
 	t.Parallel()
 	for _, role := range api.Roles() {
@@ -177,48 +181,20 @@ func TestIgnitionAccepts(t *testing.T) {
 		for name, config := range map[string][]byte{"role": public.Ignition, "secrets": secret.Ignition, "machine": machine} {
 			t.Run(string(role)+"/"+name, func(t *testing.T) {
 				t.Parallel()
-				if out, err := validate(t, config); err != nil || out != "" {
-					t.Errorf("ignition-validate: %v\n%s", err, out)
+				if err := ignitiontest.Validate(t, config); err != nil {
+					t.Error(err)
 				}
 			})
 		}
 	}
 	t.Run("finds mistakes", func(t *testing.T) {
 		t.Parallel()
-		out, err := validate(t, []byte(`{"ignition":{"version":"3.3.0"},"storage":{"files":[{"path":"relative"}]}}`))
-		if err == nil || !strings.Contains(out, "path not absolute") {
-			t.Errorf("ignition-validate says %v %q, want it to refuse a relative path", err, out)
+		err := ignitiontest.Validate(t, []byte(`{"ignition":{"version":"3.3.0"},"storage":{"files":[{"path":"relative"}]}}`))
+		if err == nil || !strings.Contains(err.Error(), "path not absolute") {
+			t.Errorf("error = %v, want a relative path refused", err)
 		}
 	})
 }
-
-func validate(t *testing.T, config []byte) (string, error) {
-	t.Helper()
-	program, err := validator()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(program, "-")
-	cmd.Stdin = bytes.NewReader(config)
-	out, err := cmd.CombinedOutput()
-	return string(out), err
-}
-
-// validator is the path of ignition-validate: the one that make built, else built here from the pinned modules.
-var validator = sync.OnceValues(func() (string, error) {
-	built, err := filepath.Abs("../bin/ignition-validate")
-	if err != nil {
-		return "", err
-	}
-	if _, err := os.Stat(built); err == nil {
-		return built, nil
-	}
-	cmd := exec.Command("go", "build", "-C", "../tools", "-o", built, "github.com/coreos/ignition/v2/validate")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build ignition-validate: %w\n%s", err, out)
-	}
-	return built, nil
-})
 
 // TestMachineMerges puts a machine's layers together with Ignition's own merge: what must come out is what the
 // machine has to have.
@@ -325,8 +301,8 @@ func TestMachineWithoutSecretsIsForShowing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out, err := validate(t, machine); err != nil || out != "" {
-		t.Errorf("ignition-validate: %v\n%s", err, out)
+	if err := ignitiontest.Validate(t, machine); err != nil {
+		t.Error(err)
 	}
 	for _, f := range merge(t, machine).Storage.Files {
 		if strings.HasPrefix(f.Path, api.PKIDir) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"devctl/ignition/ignitiontest"
 	"devctl/internal/api"
 )
 
@@ -29,8 +30,8 @@ func TestCloudPointer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out, err := validate(t, config); err != nil || out != "" {
-		t.Errorf("ignition-validate: %v\n%s", err, out)
+	if err := ignitiontest.Validate(t, config); err != nil {
+		t.Error(err)
 	}
 	var parsed struct {
 		Ignition struct {

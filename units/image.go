@@ -2,8 +2,6 @@ package units
 
 import (
 	"strings"
-
-	"devctl/internal/api"
 )
 
 // imagePrefix begins the names of units that fetch images.
@@ -21,7 +19,7 @@ const (
 // It is a unit, and no part of the service's, so that a new image is there before the old service stops. Nor does the service's
 // unit wait for it: the service that runs has to come back from a crash while the image of the next one is on its way.
 func Image(service, ref, folder string, before ...string) Unit {
-	s := NodeArgs{Platform: api.PlatformAWS}.daemon("image") // the same on every cloud
+	s := daemon("image")
 	s.description = "Container image of " + service
 	s.documentation = "https://docs.podman.io/en/latest/markdown/podman-load.1.html"
 	s.wants = []string{"network-online.target"}

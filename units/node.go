@@ -34,7 +34,7 @@ func Node(role api.Role, a NodeArgs) []Unit {
 // setup runs once per boot, before everything else of devctl: it completes api.PlatformEnvFile and issues the
 // certificates of a main node.
 func (a NodeArgs) setup() Unit {
-	s := a.daemon("setup")
+	s := daemon("setup")
 	s.description = "Prepare this node for devctl"
 	s.documentation = "https://docs.podman.io/en/latest/markdown/podman-run.1.html"
 	s.wants = nil
@@ -57,7 +57,7 @@ var idle = []string{"GOGC=25", "GOMAXPROCS=1", "GOMEMLIMIT=24MiB"}
 
 // agent runs on every node.
 func (a NodeArgs) agent() Unit {
-	s := a.daemon("agent")
+	s := daemon("agent")
 	s.description = "devctl node agent"
 	s.documentation = "https://www.freedesktop.org/software/systemd/man/latest/org.freedesktop.systemd1.html"
 	s.environment = idle
@@ -72,7 +72,7 @@ func (a NodeArgs) agent() Unit {
 
 // controller runs on mains; one of them leads.
 func (a NodeArgs) controller() Unit {
-	s := a.daemon("controller")
+	s := daemon("controller")
 	s.description = "devctl controller"
 	s.documentation = "https://etcd.io/docs/v3.7/dev-guide/api_concurrency_reference_v3/"
 	// Not After=etcd.service: without a quorum it still serves, and says that there is none.
@@ -84,21 +84,13 @@ func (a NodeArgs) controller() Unit {
 	return s.unit("devctl-controller.service")
 }
 
-// program is where devctld is.
-func program(p api.Platform) string {
-	if p.Cloud() {
-		return api.CloudDaemon
-	}
-	return api.Daemon
-}
-
 // daemon is the service that runs one subcommand of devctld.
-func (a NodeArgs) daemon(subcommand string) service {
+func daemon(subcommand string) service {
 	return service{
 		wants:            []string{"network-online.target", setupUnit},
 		kind:             "notify",
 		environmentFiles: []string{api.NodeEnvFile, api.ClusterEnvFile, api.PlatformEnvFile},
-		start:            command{program(a.Platform), subcommand},
+		start:            command{api.Daemon, subcommand},
 		restart:          "always",
 		startTimeout:     "infinity", // READY=1 may have to wait for a quorum
 		stopTimeout:      "15",
@@ -172,7 +164,7 @@ func (a NodeArgs) etcd() Unit {
 	s.description = "etcd member"
 	s.documentation = "https://etcd.io/docs/v3.7/op-guide/configuration/"
 	s.environmentFiles = []string{api.NodeEnvFile, api.ClusterEnvFile, api.PlatformEnvFile}
-	s.startPre = command{program(a.Platform), "etcd-prepare"}
+	s.startPre = command{api.Daemon, "etcd-prepare"}
 	s.startTimeout = "infinity" // finding a quorum takes as long as it takes
 	return s.unit("etcd.service")
 }

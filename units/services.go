@@ -76,7 +76,7 @@ func Keepalived(image string) Unit {
 // process of its own: it has rights at the cloud, and the agent has none.
 func Endpoint() Unit {
 	const name = "devctl-endpoint.service"
-	s := NodeArgs{Platform: api.PlatformAWS}.daemon("endpoint")
+	s := daemon("endpoint")
 	s.description = "Keep the stack's address at this worker"
 	s.documentation = "https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_AssociateAddress.html " +
 		"https://docs.digitalocean.com/products/networking/reserved-ips/"

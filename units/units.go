@@ -6,11 +6,15 @@
 package units
 
 import (
+	"fmt"
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/coreos/go-systemd/v22/unit"
+
+	"devctl/internal/api"
 )
 
 // Unit is a systemd unit file.
@@ -73,6 +77,10 @@ func (c command) String() string {
 	return b.String()
 }
 
+// FirstRestart is how long systemd waits before it starts a unit again that ended by itself, the first time. `devctld ended` lets the
+// next ones wait longer: a process that crashed once must be back before anybody has to take over from it.
+const FirstRestart = 100 * time.Millisecond
+
 // setupUnit is what nearly every other unit waits for.
 const setupUnit = "devctl-setup.service"
 
@@ -107,10 +115,12 @@ func (s service) unit(name string) Unit {
 		setting{"ExecStart", s.start.String()},
 		setting{"ExecReload", s.reload.String()},
 		setting{"ExecStop", s.stop.String()},
+		// With all rights (+), and whatever becomes of it (-), or what follows would not be run.
+		setting{"ExecStopPost", command{"-+" + api.Daemon, "ended", "%n"}.String()},
 		setting{"ExecStopPost", s.stopPost.String()},
 		setting{"RemainAfterExit", yes(s.remainAfterExit)},
 		setting{"Restart", s.restart},
-		setting{"RestartSec", "1"},
+		setting{"RestartSec", fmt.Sprintf("%dms", FirstRestart.Milliseconds())},
 		setting{"TimeoutStartSec", s.startTimeout},
 		setting{"TimeoutStopSec", s.stopTimeout},
 		// Containers log under the unit's name too: their output is passed through.

@@ -119,7 +119,7 @@ func TestVerifyFindsMistakes(t *testing.T) {
 func verify(t *testing.T, u Unit) string {
 	t.Helper()
 	root := t.TempDir()
-	for _, program := range []string{podman, api.Daemon, api.CloudDaemon} {
+	for _, program := range []string{podman, api.Daemon} {
 		file := filepath.Join(root, program)
 		write(t, file, "#!/bin/sh\n")
 		if err := os.Chmod(file, 0o755); err != nil {
@@ -160,6 +160,9 @@ func TestEveryUnitIsDocumentedAndComesBack(t *testing.T) {
 		}
 		if keys["Unit.StartLimitIntervalSec"] != "0" {
 			t.Errorf("%s: systemd would give up starting it", name)
+		}
+		if !strings.Contains(u.Text, "\nExecStopPost=-+"+api.Daemon+" ended %n\n") || keys["Service.RestartSec"] != "100ms" {
+			t.Errorf("%s: its restarts do not come later and later, from at once", name)
 		}
 		if strings.Contains(keys["Service.ExecStart"], "podman run") && !strings.Contains(keys["Service.ExecStart"], "--pull=never") {
 			t.Errorf("%s: its start would depend on a registry", name)

@@ -71,7 +71,7 @@ func (c *Cloud) Boot() components.Boot {
 		Platform: api.PlatformAWS,
 		Images:   c.url(components.FolderImages),
 		Downloads: []ignition.Download{
-			{Path: api.CloudDaemon, Mode: 0o755, Source: ignition.Source{URL: c.url(c.daemonKey()), SHA256: c.options.Daemon.SHA256}},
+			{Path: api.Daemon, Mode: 0o755, Source: ignition.Source{URL: c.url(c.daemonKey()), SHA256: c.options.Daemon.SHA256}},
 		},
 		Registry: c.url(components.Registry(c.options.CIDR)),
 	}

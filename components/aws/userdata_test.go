@@ -1,18 +1,14 @@
 package aws
 
 import (
-	"bytes"
 	"encoding/base64"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"devctl/ignition"
+	"devctl/ignition/ignitiontest"
 	"devctl/stacks"
 )
 
@@ -40,8 +36,8 @@ func TestUserData(t *testing.T) {
 		if room := ignition.LimitAWS - len(data); room < 1024 {
 			t.Errorf("%s: user data has %d bytes, which leaves room for %d", name, len(data), room)
 		}
-		if out, err := validateIgnition(t, data); err != nil || out != "" {
-			t.Errorf("%s: ignition-validate: %v\n%s", name, err, out)
+		if err := ignitiontest.Validate(t, data); err != nil {
+			t.Errorf("%s: %v", name, err)
 		}
 		if strings.Contains(string(data), "devctl-aws-aws-example-com/config/") != strings.Contains(string(data), "/secrets.ign") {
 			t.Errorf("%s fetches no secrets from the stack's bucket:\n%s", name, data)
@@ -69,8 +65,8 @@ func TestLargeUserData(t *testing.T) {
 			t.Errorf("user data of %s is no pointer to %s: %s", name, url, data)
 		}
 		for _, config := range [][]byte{data, []byte(fmt.Sprint(object.Inputs["content"]))} {
-			if out, err := validateIgnition(t, config); err != nil || out != "" {
-				t.Errorf("%s: ignition-validate: %v\n%s", name, err, out)
+			if err := ignitiontest.Validate(t, config); err != nil {
+				t.Errorf("%s: %v", name, err)
 			}
 		}
 		if after := r.resources["Group "+name].DependsOn; !slices.Contains(after, "BucketObjectv2 "+name+"-config") {
@@ -78,31 +74,3 @@ func TestLargeUserData(t *testing.T) {
 		}
 	}
 }
-
-func validateIgnition(t *testing.T, config []byte) (string, error) {
-	t.Helper()
-	program, err := validator()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(program, "-")
-	cmd.Stdin = bytes.NewReader(config)
-	out, err := cmd.CombinedOutput()
-	return string(out), err
-}
-
-// validator is the path of ignition-validate: the one that make built, else built here from the pinned modules.
-var validator = sync.OnceValues(func() (string, error) {
-	built, err := filepath.Abs("../../bin/ignition-validate")
-	if err != nil {
-		return "", err
-	}
-	if _, err := os.Stat(built); err == nil {
-		return built, nil
-	}
-	cmd := exec.Command("go", "build", "-C", "../../tools", "-o", built, "github.com/coreos/ignition/v2/validate")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build ignition-validate: %w\n%s", err, out)
-	}
-	return built, nil
-})

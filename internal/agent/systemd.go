@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os/exec"
-	"strings"
 	"sync"
 	"time"
 
@@ -119,18 +117,4 @@ func (s *systemd) forget(ctx context.Context, unit string) error {
 		}
 		return err
 	})
-}
-
-// journal returns the last lines that a unit has logged.
-func journal(ctx context.Context, unit string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, systemdTimeout)
-	defer cancel()
-	out, err := exec.CommandContext(ctx, "journalctl", "--unit="+unit, "--lines=10", "--output=cat", "--no-pager", "--quiet").Output()
-	if err != nil {
-		if e := (*exec.ExitError)(nil); errors.As(err, &e) && len(e.Stderr) > 0 {
-			err = fmt.Errorf("%w: %s", err, strings.TrimSpace(string(e.Stderr)))
-		}
-		return "", fmt.Errorf("journalctl --unit=%s: %w", unit, err)
-	}
-	return strings.TrimSpace(string(out)), nil
 }

@@ -42,10 +42,9 @@ const (
 	// cloud moves the address. It leads nowhere.
 	EndpointMarker = "169.254.242.10"
 
-	// Daemon is where devctld is on every local node.
-	Daemon = "/usr/local/lib/devctl/devctld"
-	// CloudDaemon is where Ignition puts devctld on clouds: in a folder whose files SELinux lets systemd start.
-	CloudDaemon = "/usr/local/bin/devctld"
+	// Daemon is where devctld is on every node: in a folder whose files SELinux lets systemd start. On clouds Ignition puts it
+	// there, on local nodes it is a link into the artifacts volume.
+	Daemon = "/usr/local/bin/devctld"
 	// ImageArchives is where archives of images are while a node of a cloud loads them.
 	ImageArchives = "/var/lib/devctl/images"
 )

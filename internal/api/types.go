@@ -4,7 +4,11 @@
 // Everything here is plain data. No value of these types holds a secret, except DeployRequest.Secrets.
 package api
 
-import "time"
+import (
+	"cmp"
+	"fmt"
+	"time"
+)
 
 // Role is what a node is for.
 type Role string
@@ -72,6 +76,11 @@ type UnitStatus struct {
 
 // Ready tells whether the unit does its work.
 func (u UnitStatus) Ready() bool { return u.Active == "active" }
+
+// On says in words how the unit of the given node is.
+func (u UnitStatus) On(node string) string {
+	return fmt.Sprintf("%s on %s is %s (%s)", u.Name, node, cmp.Or(u.Active, "unknown"), cmp.Or(u.Sub, "unknown"))
+}
 
 // RedisInstance is one Redis process as its node's agent sees it.
 type RedisInstance struct {
@@ -268,27 +277,38 @@ type Status struct {
 	Problems []string       `json:"problems"` // empty when healthy; each one sentence for people
 	Deployed string         `json:"deployed"` // revision of the desired deployment, "" if none
 	Settled  bool           `json:"settled"`  // everything desired runs and is ready
-	Nodes    []NodeStatus   `json:"nodes"`    // sorted by role, then name; only nodes whose heartbeat is fresh
+	Nodes    []NodeStatus   `json:"nodes"`    // sorted by role, then name; those whose heartbeat is fresh, and those that are missing
 	Etcd     EtcdStatus     `json:"etcd"`
 	Redis    RedisStatus    `json:"redis"`
 	Endpoint EndpointStatus `json:"endpoint"`
 }
 
-// NodeStatus is one live node.
+// States of a node.
+const (
+	NodeReady    = "ready"    // it beats, and every unit does its work
+	NodeDegraded = "degraded" // it beats, and some unit does not
+	NodeMissing  = "missing"  // it is expected and does not beat: it has not joined yet, hangs, or is being replaced
+)
+
+// NodeStatus is one node, as its machine says itself. Of a missing one that is who it is to be, and the machine and the heartbeat that were
+// the last, unless there was none.
 type NodeStatus struct {
 	Name          string       `json:"name"`
 	ID            string       `json:"id"`
 	Role          Role         `json:"role"`
 	Zone          string       `json:"zone"`
 	Address       string       `json:"address"`
-	State         string       `json:"state"` // ready | degraded
-	LastHeartbeat time.Time    `json:"lastHeartbeat"`
+	State         string       `json:"state"` // ready | degraded | missing
+	LastHeartbeat time.Time    `json:"lastHeartbeat,omitzero"`
 	Units         []UnitStatus `json:"units"`
 	// Config is the hash of the Ignition config that the machine was made from.
 	Config string `json:"config,omitempty"`
 	// Outdated: the stack's machines are made from another one by now. Only devctl can tell, the controllers leave it out.
 	Outdated bool `json:"outdated,omitempty"`
 }
+
+// Live tells whether the node beats.
+func (n NodeStatus) Live() bool { return n.State != NodeMissing }
 
 // EtcdStatus counts members.
 type EtcdStatus struct {

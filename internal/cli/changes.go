@@ -16,7 +16,7 @@ func statusChanges(a, b api.Status) []string {
 		if b.Healthy {
 			say("the stack is healthy")
 		} else {
-			say("the stack is not healthy: %s", strings.Join(b.Problems, " "))
+			say("the stack is not healthy: %s", strings.Join(b.Problems, "; "))
 		}
 	}
 	switch {
@@ -61,7 +61,12 @@ func nodeChanges(a, b []api.NodeStatus) []string {
 		after[n.Name] = true
 		was, known := before[n.Name]
 		switch {
-		case !known:
+		case !n.Live():
+			if was.Live() {
+				lines = append(lines, n.Name+" is missing: nothing is heard of it")
+			}
+			continue
+		case !known || !was.Live():
 			lines = append(lines, fmt.Sprintf("%s is there: %s, units %s", n.Name, n.State, unitCount(n)))
 			continue
 		case was.ID != n.ID:
@@ -73,7 +78,7 @@ func nodeChanges(a, b []api.NodeStatus) []string {
 	}
 	for _, n := range a {
 		if !after[n.Name] {
-			lines = append(lines, n.Name+" is gone: its heartbeat ended")
+			lines = append(lines, n.Name+" is gone: it is no part of the stack any more")
 		}
 	}
 	return lines

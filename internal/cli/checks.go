@@ -47,7 +47,7 @@ func checkSpec(d *deps, spec *stacks.Spec, err error) finding {
 }
 
 func checkDocker(ctx context.Context, d *deps, spec *stacks.Spec) finding {
-	problems := d.preflight(ctx, localcloud.PreflightArgs{Stack: spec.Stack, CIDR: spec.Network.CIDR})
+	problems := d.preflight(ctx, localcloud.PreflightArgs{Stack: spec.Stack, CIDR: spec.Network.CIDR, Nodes: spec.Size()})
 	if len(problems) == 0 {
 		return ok("Docker answers, and nothing else uses " + spec.Network.CIDR)
 	}

@@ -72,6 +72,11 @@ func runDeploy(ctx context.Context, d *deps, opts deployOptions) error {
 	if err != nil {
 		return err
 	}
+	release, err := d.hold(spec.Stack, "deploy")
+	if err != nil {
+		return err
+	}
+	defer release()
 	show := d.display()
 	defer show.Close()
 	st, changed, err := deploy(ctx, d, show, spec, out, opts.timeout, func() {})
@@ -195,7 +200,7 @@ func (s *settling) poll(ctx context.Context, revision string) error {
 		if st.Deployed == revision && st.Settled && st.Healthy {
 			return nil
 		}
-		if st.Deployed == revision && !slices.ContainsFunc(st.Nodes, func(n api.NodeStatus) bool { return n.State != "ready" }) {
+		if st.Deployed == revision && !slices.ContainsFunc(st.Nodes, func(n api.NodeStatus) bool { return n.State == api.NodeDegraded }) {
 			s.started()
 		}
 		s.show.Rows(nodeRows(s.spec, st, s.d.errStyle()))
@@ -224,22 +229,28 @@ func (s *settling) failure(err error, timeout time.Duration) error {
 		return &nextError{err: &explainedError{text: b.String(), cause: err},
 			next: s.d.command("logs devctl-controller") + " and " + s.d.command("logs etcd") + " show why; then " + s.d.command("deploy")}
 	}
-	for _, problem := range s.last.Problems {
-		b.WriteString("\n  " + strings.ReplaceAll(strings.TrimSpace(problem), "\n", "\n    "))
-	}
 	next := s.d.command("status")
+	said := map[string]bool{} // the units' problems, which are told with what the units say themselves
+	var units strings.Builder
 	for _, n := range s.last.Nodes {
 		for _, u := range n.Units {
 			if u.Ready() {
 				continue
 			}
-			fmt.Fprintf(&b, "\n  %s on %s is %s (%s)", u.Name, n.Name, u.Active, u.Sub)
+			said[u.On(n.Name)] = true
+			units.WriteString("\n  " + u.On(n.Name))
 			if message := strings.TrimSpace(u.Message); message != "" {
-				b.WriteString(":\n    " + strings.ReplaceAll(message, "\n", "\n    "))
+				units.WriteString(":\n    " + strings.ReplaceAll(message, "\n", "\n    "))
 			}
 			next = s.d.command("logs " + n.Name + " " + strings.TrimSuffix(u.Name, ".service"))
 		}
 	}
+	for _, problem := range s.last.Problems {
+		if !said[problem] {
+			b.WriteString("\n  " + strings.ReplaceAll(strings.TrimSpace(problem), "\n", "\n    "))
+		}
+	}
+	b.WriteString(units.String())
 	return &nextError{err: &explainedError{text: b.String(), cause: err}, next: next + " shows more; then " + s.d.command("deploy") + " tries again"}
 }
 

@@ -141,7 +141,7 @@ func spared(ctx context.Context, d *deps, spec *stacks.Spec, losses []planview.L
 	node := api.Identity{Stack: spec.Stack, Name: losses[i].Name}
 	role, _, _ := strings.Cut(node.Name, "-")
 	node.Role = api.Role(role)
-	if err := gate(d, outputs, "the others have all that it has", spares)(ctx, node); err != nil {
+	if err := gate(d, outputs, sparing)(ctx, node); err != nil {
 		return withNext(fmt.Errorf("replace %s, nothing was touched: %w", node.Name, err), d.command("status")+" shows what is missing")
 	}
 	return nil

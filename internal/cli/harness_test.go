@@ -102,6 +102,7 @@ func newWorld(t *testing.T) *world {
 			return c
 		},
 		images: func() (*images.Set, error) { return testImages(), nil },
+		hold:   func(string, string) (func(), error) { return func() {}, nil },
 		dial: func(o *stacks.Outputs) (cluster, error) {
 			w.cluster.mu.Lock()
 			defer w.cluster.mu.Unlock()
@@ -341,8 +342,9 @@ func testShard(slots, primary, zone, replica, replicaZone string, port int) api.
 func brokenStatus() api.Status {
 	st := testStatus()
 	st.Healthy, st.Settled = false, false
-	st.Problems = []string{"data-3 does not beat.", "Redis has no replica of slots 5461-10922."}
-	st.Nodes = st.Nodes[:len(st.Nodes)-1]
+	st.Problems = []string{"data-3 has been silent for 1m15s", "redis-2.service on data-2 is activating (auto-restart)", "Redis has no replica of slots 5461-10922."}
+	st.Nodes[7].State, st.Nodes[7].Units = "missing", []api.UnitStatus{}
+	st.Nodes[7].LastHeartbeat = testTime.Add(-75 * time.Second)
 	st.Nodes[6].State = "degraded"
 	st.Nodes[6].Units[3] = api.UnitStatus{Name: "redis-2.service", Active: "activating", Sub: "auto-restart",
 		Message: "exit code 1\nFatal error, can't open config file\n"}

@@ -14,7 +14,9 @@ import (
 func nodeRows(spec *stacks.Spec, st api.Status, s output.Style) ([]string, []progress.Row) {
 	live := map[string]api.NodeStatus{}
 	for _, n := range st.Nodes {
-		live[n.Name] = n
+		if n.Live() {
+			live[n.Name] = n
+		}
 	}
 	var rows []progress.Row
 	for _, id := range spec.Identities() {
@@ -53,7 +55,7 @@ func waitingFor(spec *stacks.Spec, st api.Status) string {
 	live := map[string]bool{}
 	var busy []string
 	for _, n := range st.Nodes {
-		live[n.Name] = true
+		live[n.Name] = n.Live()
 		for _, unit := range busyUnits(n) {
 			busy = append(busy, unit+" on "+n.Name)
 		}
@@ -74,7 +76,7 @@ func waitingFor(spec *stacks.Spec, st api.Status) string {
 	case st.Endpoint.Holder == "":
 		return "a worker to take the endpoint's address"
 	case len(st.Problems) > 0:
-		return "this to be over: " + strings.Join(st.Problems, " ")
+		return "this to be over: " + strings.Join(st.Problems, "; ")
 	default:
 		return "the controllers to settle"
 	}

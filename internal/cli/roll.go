@@ -87,6 +87,11 @@ func runRoll(ctx context.Context, d *deps, opts rollOptions) error {
 	if err := rollable(d, spec, opts.nodes); err != nil {
 		return err
 	}
+	release, err := d.hold(spec.Stack, "roll")
+	if err != nil {
+		return err
+	}
+	defer release()
 	out, err := d.outputs(ctx, spec.Stack)
 	if err != nil {
 		return err
@@ -249,8 +254,7 @@ func (r *roll) replace(ctx context.Context, node api.Identity) (id string, err e
 		return fmt.Errorf("replace %s: %w", node.Name, err)
 	}
 	r.show.Wait("the others to have all that " + node.Name + " has")
-	spare := wait{node: node.Name, until: "the others have all that it has", timeout: healTimeout, fits: func(st api.Status) bool { return spares(st, node) }}
-	st, err := spare.run(ctx, r.d, r.c)
+	st, err := sparing(r.d, node).run(ctx, r.d, r.c)
 	if err != nil {
 		return "", fail(err)
 	}
@@ -324,8 +328,9 @@ func (r *roll) seen(st api.Status, node api.Identity, old string) string {
 	return fmt.Sprintf("%s, and %s has joined and is %s, units %s", slot, n.ID, n.State, unitCount(n))
 }
 
+// nodeOf is the node of that name, if it beats.
 func nodeOf(st api.Status, name string) (api.NodeStatus, bool) {
-	i := slices.IndexFunc(st.Nodes, func(n api.NodeStatus) bool { return n.Name == name })
+	i := slices.IndexFunc(st.Nodes, func(n api.NodeStatus) bool { return n.Name == name && n.Live() })
 	if i < 0 {
 		return api.NodeStatus{}, false
 	}

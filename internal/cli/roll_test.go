@@ -247,3 +247,29 @@ func TestRollElsewhere(t *testing.T) {
 	}
 	w.wantAsked()
 }
+
+// TestNothingSparesTheOnlyCopy: where no copy will ever be, nobody waits for one.
+func TestNothingSparesTheOnlyCopy(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	alone := testStatus()
+	alone.Redis.Replicas = 0
+	for i := range alone.Redis.Shards {
+		alone.Redis.Shards[i].Replicas = nil
+	}
+	outputs := func() (*stacks.Outputs, error) { return testOutputs(), nil }
+	node := api.Identity{Name: "data-1", Role: api.RoleData}
+	w.cluster.statuses = []api.Status{alone}
+	const want = "no other node is to have a copy of the Redis slots 0-5460, so nothing was done to data-1: " +
+		`with devctl:redis.replicas above 0 "devctl deploy" gives every shard one, then try again`
+	if err := gate(w.deps, outputs, sparing)(t.Context(), node); err == nil || err.Error() != want {
+		t.Errorf("error = %v\nwant    %s", err, want)
+	}
+	// While something goes on a copy may come.
+	unsettled := alone
+	unsettled.Settled = false
+	w.cluster.statuses = []api.Status{unsettled, testStatus()}
+	if err := gate(w.deps, outputs, sparing)(t.Context(), node); err != nil {
+		t.Error(err)
+	}
+}

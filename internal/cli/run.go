@@ -216,9 +216,9 @@ const (
 )
 
 // gate returns what is asked about a node of a roll: it waits until the stack is as it has to be for that node, so that never
-// two members of one thing are missing by our own doing. until says what is waited for. Without outputs the stack was never
-// complete, and there is no cluster whose health could be waited for.
-func gate(d *deps, outputs func() (*stacks.Outputs, error), until string, fits func(api.Status, api.Identity) bool) func(context.Context, api.Identity) error {
+// two members of one thing are missing by our own doing. Without outputs the stack was never complete, and there is no cluster
+// whose health could be waited for.
+func gate(d *deps, outputs func() (*stacks.Outputs, error), until func(*deps, api.Identity) wait) func(context.Context, api.Identity) error {
 	return func(ctx context.Context, node api.Identity) error {
 		out, err := outputs()
 		if err != nil || out == nil {
@@ -229,9 +229,32 @@ func gate(d *deps, outputs func() (*stacks.Outputs, error), until string, fits f
 			return err
 		}
 		defer c.Close()
-		w := wait{node: node.Name, until: until, timeout: healTimeout, fits: func(st api.Status) bool { return fits(st, node) }}
-		_, err = w.run(ctx, d, c)
+		_, err = until(d, node).run(ctx, d, c)
 		return err
+	}
+}
+
+// sparing is the wait before a node is taken away.
+func sparing(d *deps, node api.Identity) wait {
+	return wait{
+		node: node.Name, until: "the others have all that it has", timeout: healTimeout,
+		fits: func(st api.Status) bool { return spares(st, node) },
+		vain: func(st api.Status) error {
+			slots := onlyOn(st, node)
+			if len(slots) == 0 {
+				return nil
+			}
+			return fmt.Errorf("no other node is to have a copy of the Redis slots %s, so nothing was done to %s: "+
+				"with devctl:redis.replicas above 0 %q gives every shard one, then try again", strings.Join(slots, ", "), node.Name, d.command("deploy"))
+		},
+	}
+}
+
+// healing is the wait after a node has come.
+func healing(_ *deps, node api.Identity) wait {
+	return wait{
+		node: node.Name, until: "the stack is healthy again", timeout: healTimeout,
+		fits: func(st api.Status) bool { return healthyWith(st, node) },
 	}
 }
 
@@ -241,6 +264,7 @@ type wait struct {
 	until   string // what is waited for
 	timeout time.Duration
 	fits    func(api.Status) bool
+	vain    func(api.Status) error // why waiting is of no use, or nil; may be nil itself
 }
 
 // run asks the controllers until the stack fits, and returns what they said last. When that takes longer than the timeout,
@@ -255,6 +279,11 @@ func (w wait) run(ctx context.Context, d *deps, c cluster) (last api.Status, err
 			return st, nil
 		case err == nil:
 			last = st
+			if w.vain != nil {
+				if err := w.vain(st); err != nil {
+					return last, err
+				}
+			}
 			if polls == healTell {
 				d.say("%s: waiting until %s:%s", w.node, w.until, problemLines(st))
 			}
@@ -305,11 +334,25 @@ func spares(st api.Status, node api.Identity) bool {
 			})
 	default:
 		return st.Deployed == "" || slices.ContainsFunc(st.Nodes, func(n api.NodeStatus) bool {
-			return n.Role == node.Role && n.Name != node.Name && n.State == "ready"
+			return n.Role == node.Role && n.Name != node.Name && n.State == api.NodeReady
 		})
 	}
 }
 
+// onlyOn are the slots that no other data node will ever have a copy of: all is as it should be, and there is none.
+func onlyOn(st api.Status, node api.Identity) []string {
+	if node.Role != api.RoleData || !st.Healthy || !st.Settled {
+		return nil
+	}
+	var slots []string
+	for _, s := range st.Redis.Shards {
+		if s.Primary.Node == node.Name && len(s.Replicas) == 0 {
+			slots = append(slots, s.Slots)
+		}
+	}
+	return slots
+}
+
 func ready(st api.Status, node string) bool {
-	return slices.ContainsFunc(st.Nodes, func(n api.NodeStatus) bool { return n.Name == node && n.State == "ready" })
+	return slices.ContainsFunc(st.Nodes, func(n api.NodeStatus) bool { return n.Name == node && n.State == api.NodeReady })
 }

@@ -26,10 +26,12 @@ func newStatusCommand(d *deps) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show how the stack is: nodes, units, etcd, Redis, endpoint",
-		Long: `Shows the stack as its controllers see it: the nodes whose heartbeat is fresh with their units, etcd, the shards of
-the Redis cluster, and who holds the endpoint. A node is marked as outdated that was made from an older machine
-configuration than the stack's newest. The exit code is 0 when the controllers answered, healthy or not; the JSON has
-the field "healthy".
+		Long: `Shows the stack as its controllers see it: its nodes with their units, etcd, the shards of the Redis cluster, and who
+holds the endpoint. A node is ready when its heartbeat is fresh and all its units work, degraded when a unit does not,
+and missing when nothing is heard of it: it has not joined yet, hangs, or is being replaced; its line has the last
+heartbeat and machine. A unit that does not work comes with its last log lines. A node is marked as outdated that was
+made from an older machine configuration than the stack's newest. The exit code is 0 when the controllers answered,
+healthy or not; the JSON has the field "healthy".
 
 With --watch it goes on: a terminal is redrawn every 2 seconds, elsewhere what changes is told line by line (with
 -o json, as one document for every change).`,
@@ -113,15 +115,22 @@ func statusLines(st api.Status, now time.Time, s output.Style) []string {
 func nodeGrid(nodes []api.NodeStatus, now time.Time, s output.Style) *output.Grid {
 	g := output.NewGrid("NODE", "ROLE", "ZONE", "ADDRESS", "STATE", "UNITS", "HEARTBEAT", "ID")
 	for _, n := range nodes {
-		g.Row(n.Name, string(n.Role), n.Zone, n.Address, nodeState(n, s), unitCount(n), ago(now.Sub(n.LastHeartbeat)), shortID(n.ID))
+		heartbeat := "-"
+		if !n.LastHeartbeat.IsZero() {
+			heartbeat = ago(now.Sub(n.LastHeartbeat))
+		}
+		g.Row(n.Name, string(n.Role), n.Zone, n.Address, nodeState(n, s), unitCount(n), heartbeat, shortID(n.ID))
 	}
 	return g
 }
 
 func nodeState(n api.NodeStatus, s output.Style) string {
 	state := s.Warn(n.State)
-	if n.State == "ready" {
+	switch n.State {
+	case api.NodeReady:
 		state = s.Good(n.State)
+	case api.NodeMissing:
+		state = s.Bad(n.State)
 	}
 	if n.Outdated {
 		state += s.Warn(", outdated")
@@ -129,8 +138,11 @@ func nodeState(n api.NodeStatus, s output.Style) string {
 	return state
 }
 
-// unitCount is how many of a node's units do their work: 3/4.
+// unitCount is how many of a node's units do their work: 3/4. Of a missing node nobody knows.
 func unitCount(n api.NodeStatus) string {
+	if !n.Live() {
+		return "-"
+	}
 	ready := 0
 	for _, u := range n.Units {
 		if u.Ready() {
@@ -148,7 +160,7 @@ func unitLines(nodes []api.NodeStatus, s output.Style) []string {
 			if u.Ready() {
 				continue
 			}
-			lines = append(lines, fmt.Sprintf("  %s on %s is %s (%s)", u.Name, n.Name, s.Bad(u.Active), u.Sub))
+			lines = append(lines, "  "+s.Bad(u.On(n.Name)))
 			for line := range strings.Lines(strings.TrimSpace(u.Message)) {
 				lines = append(lines, s.Faint("    "+strings.TrimRight(line, "\n")))
 			}

@@ -42,6 +42,13 @@ func realDeps(s Streams) *deps {
 	d.revive = func(ctx context.Context, spec *stacks.Spec, data etcdData) (environment, error) {
 		return d.openStack(ctx, spec.Stack, spec, nil, data)
 	}
+	d.hold = func(stack, command string) (func(), error) {
+		o, err := d.engineOptions(engine.Options{Stack: stack})
+		if err != nil {
+			return nil, err
+		}
+		return engine.Hold(o, "devctl "+command)
+	}
 	d.snapshots = localSnapshots{}
 	d.bucketSnapshots = clouds.Snapshots
 	d.read = func(ctx context.Context, stack string) (map[string]engine.Output, error) {
@@ -222,8 +229,8 @@ func (d *deps) openStack(ctx context.Context, stack string, spec *stacks.Spec, a
 	if spec != nil && opened.Exists() {
 		// Read when a machine is about to be replaced: most runs replace none, and each look into the state is a process.
 		before := sync.OnceValues(func() (*stacks.Outputs, error) { return readOutputs(serving, d, stack) })
-		cloud.Spare = gate(d, before, "the others have all that it has", spares)
-		cloud.Healthy = gate(d, before, "the stack is healthy again", healthyWith)
+		cloud.Spare = gate(d, before, sparing)
+		cloud.Healthy = gate(d, before, healing)
 	}
 	supervise := func(ctx context.Context) error { return cloud.Supervise(ctx, stack) }
 	return &openedStack{Stack: opened, made: made, supervise: supervise, close: stop}, nil

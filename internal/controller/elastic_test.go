@@ -95,7 +95,7 @@ func TestElasticWorkersComeAndGo(t *testing.T) {
 			t.Errorf("%s: load balancers (-want +got):\n%s", step, diff)
 		}
 		tell()
-		if diff := cmp.Diff(missing, slices.DeleteFunc(s.missing(noon), func(m string) bool { return !strings.Contains(m, "worker") })); diff != "" {
+		if diff := cmp.Diff(missing, slices.DeleteFunc(s.nodeProblems(s.missing(), noon), func(m string) bool { return !strings.Contains(m, "worker") })); diff != "" {
 			t.Errorf("%s: missing (-want +got):\n%s", step, diff)
 		}
 		if diff := cmp.Diff(told, heard); diff != "" {

@@ -15,18 +15,20 @@ import (
 	"devctl/units"
 )
 
-// Node states.
-const (
-	nodeReady    = "ready"
-	nodeDegraded = "degraded"
-)
-
 // status judges the state: what is live, what is wrong with it, and whether everything desired runs. It knows
 // nothing of etcd's members.
 func (s state) status(stack string, now time.Time) api.Status {
 	st := api.Status{Stack: stack, Deployed: s.deployed, Problems: []string{}, Nodes: []api.NodeStatus{}, Redis: s.redis.RedisStatus}
 	for _, n := range s.nodes {
 		st.Nodes = append(st.Nodes, nodeStatus(n, s.units[n.Name]))
+	}
+	missing := s.missing()
+	for _, id := range missing {
+		t := s.told.Nodes[id.Name] // of one that never came there is nothing
+		st.Nodes = append(st.Nodes, api.NodeStatus{
+			Name: id.Name, ID: t.ID, Role: id.Role, Zone: id.Zone, Address: id.Address,
+			State: api.NodeMissing, LastHeartbeat: t.Silent, Units: []api.UnitStatus{},
+		})
 	}
 	slices.SortFunc(st.Nodes, func(a, b api.NodeStatus) int {
 		rank := func(r api.Role) int { return slices.Index(api.Roles(), r) }
@@ -46,10 +48,9 @@ func (s state) status(stack string, now time.Time) api.Status {
 	if holders := s.holders(); len(holders) == 1 {
 		st.Endpoint.Holder = holders[0]
 	}
-	missing := s.missing(now)
+	problem(s.nodeProblems(missing, now)...)
 	// A machine that is back beats before all of its units are active.
 	running := slices.Concat(s.unitProblems(), s.assignmentProblems(), s.redisProblems(), s.balancerProblems(), s.endpointProblems())
-	problem(missing...)
 	problem(running...)
 	ops := plan.Assignments(s.target(), s.assignments)
 	if len(ops) > 0 {
@@ -63,25 +64,35 @@ func (s state) status(stack string, now time.Time) api.Status {
 func nodeStatus(n api.NodeRecord, observed map[string]api.UnitStatus) api.NodeStatus {
 	out := api.NodeStatus{
 		Name: n.Name, ID: n.ID, Role: n.Role, Zone: n.Zone, Address: n.Address,
-		State: nodeReady, LastHeartbeat: n.LastHeartbeat, Units: []api.UnitStatus{}, Config: n.Config,
+		State: api.NodeReady, LastHeartbeat: n.LastHeartbeat, Units: []api.UnitStatus{}, Config: n.Config,
 	}
 	for _, u := range observed {
 		out.Units = append(out.Units, u)
 		if !u.Ready() {
-			out.State = nodeDegraded
+			out.State = api.NodeDegraded
 		}
 	}
 	slices.SortFunc(out.Units, func(a, b api.UnitStatus) int { return cmp.Compare(a.Name, b.Name) })
 	return out
 }
 
-// missing are the nodes that are expected and do not beat.
-func (s state) missing(now time.Time) []string {
+// missing are the nodes that are expected and do not beat, by name.
+func (s state) missing() []api.Identity {
+	if s.deployment == nil {
+		return nil
+	}
+	missing := slices.DeleteFunc(slices.Clone(s.target().Nodes), func(n api.Identity) bool {
+		_, live := s.node(n.Name)
+		return live
+	})
+	slices.SortFunc(missing, func(a, b api.Identity) int { return plan.CompareNames(a.Name, b.Name) })
+	return missing
+}
+
+// nodeProblems says since when nodes are missing, and when there are too few workers where they come and go.
+func (s state) nodeProblems(missing []api.Identity, now time.Time) []string {
 	var out []string
-	for _, n := range slices.SortedFunc(slices.Values(s.target().Nodes), func(a, b api.Identity) int { return plan.CompareNames(a.Name, b.Name) }) {
-		if _, live := s.node(n.Name); live {
-			continue
-		}
+	for _, n := range missing {
 		t, known := s.told.Nodes[n.Name]
 		switch {
 		case !known:
@@ -110,7 +121,7 @@ func (s state) unitProblems() []string {
 		}
 		for _, u := range nodeStatus(n, s.units[n.Name]).Units {
 			if !u.Ready() {
-				out = append(out, fmt.Sprintf("%s on %s is %s%s", u.Name, n.Name, cmp.Or(u.Active, "unknown"), because(u.Message)))
+				out = append(out, u.On(n.Name)) // what it says itself is in its status
 			}
 		}
 	}

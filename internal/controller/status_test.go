@@ -112,14 +112,14 @@ func TestWhatIsWrongAndWhatIsTold(t *testing.T) {
 				a := s.assignments[0]
 				s.units["data-1"]["redis-1.service"] = api.UnitStatus{Name: a.Unit, Active: "activating", Sub: "auto-restart", Hash: a.Hash, Message: "exit status 1\nno memory\n"}
 			},
-			problems: []string{"redis-1.service on data-1 is activating: exit status 1; no memory"},
+			problems: []string{"redis-1.service on data-1 is activating (auto-restart)"},
 			events:   []string{"error: redis-1.service on data-1 failed: exit status 1; no memory"},
 		},
 		"a worker is back, and not all of its own units": {
 			breaks: func(s *state) {
 				s.units["worker-2"]["devctl-agent.service"] = api.UnitStatus{Name: "devctl-agent.service", Active: "activating", Sub: "start"}
 			},
-			problems: []string{"devctl-agent.service on worker-2 is activating"},
+			problems: []string{"devctl-agent.service on worker-2 is activating (start)"},
 		},
 		"a worker is back, and has not looked at its units": {
 			breaks: func(s *state) {
@@ -133,7 +133,7 @@ func TestWhatIsWrongAndWhatIsTold(t *testing.T) {
 				s.units["data-1"]["redis-1.service"] = api.UnitStatus{Name: a.Unit, Active: "activating", Sub: "start", Hash: a.Hash}
 				s.told.Units["data-1/redis-1.service"] = toldUnit{Hash: a.Hash}
 			},
-			problems: []string{"redis-1.service on data-1 is activating"},
+			problems: []string{"redis-1.service on data-1 is activating (start)"},
 		},
 		"a unit is not started": {
 			breaks:   func(s *state) { delete(s.units["data-1"], "redis-1.service") },
@@ -216,6 +216,35 @@ func TestWhatIsWrongAndWhatIsTold(t *testing.T) {
 				t.Errorf("told again: %v", again)
 			}
 		})
+	}
+}
+
+// TestMissingNodesAreShown: a node that is expected has its line, in its place, with what was heard of it last.
+func TestMissingNodesAreShown(t *testing.T) {
+	t.Parallel()
+	s := wholeState()
+	silent := noon.Add(-90 * time.Second)
+	s.lose("worker-2")
+	s.told.Nodes["worker-2"] = toldNode{ID: "machine-of-worker-2", Silent: silent}
+	s.lose("data-2")
+	delete(s.told.Nodes, "data-2")
+	var names []string
+	var missing []api.NodeStatus
+	for _, n := range s.status(testStack, noon).Nodes {
+		names = append(names, n.Name)
+		if !n.Live() {
+			missing = append(missing, n)
+		}
+	}
+	if got, want := strings.Join(names, " "), "main-1 worker-1 worker-2 data-1 data-2 data-3"; got != want {
+		t.Errorf("nodes %s, want %s", got, want)
+	}
+	want := []api.NodeStatus{
+		{Name: "worker-2", ID: "machine-of-worker-2", Role: api.RoleWorker, Zone: "b", Address: "127.0.0.22", State: "missing", LastHeartbeat: silent, Units: []api.UnitStatus{}},
+		{Name: "data-2", Role: api.RoleData, Zone: "b", Address: "127.0.0.102", State: "missing", Units: []api.UnitStatus{}},
+	}
+	if diff := cmp.Diff(want, missing); diff != "" {
+		t.Errorf("missing nodes (-want +got):\n%s", diff)
 	}
 }
 

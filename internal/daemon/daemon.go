@@ -34,6 +34,7 @@ Runs on the nodes of a stack, as systemd units that come with the machine:
   etcd-prepare  decide how etcd starts (main nodes)
   controller    serve the API, and lead if elected (main nodes)
   endpoint      keep the stack's address at this node while it should be here (clouds)
+  ended UNIT    decide when systemd starts a unit again that has just ended
   version       print the version
 `
 
@@ -46,7 +47,11 @@ const (
 
 // Main runs one subcommand until it is done, or until SIGTERM or SIGINT, and returns the exit code.
 func Main(args []string, stdout, stderr io.Writer) int {
-	if len(args) != 1 {
+	wanted := 1
+	if len(args) > 0 && args[0] == "ended" {
+		wanted = 2
+	}
+	if len(args) != wanted {
 		_, _ = io.WriteString(stderr, usage)
 		return exitUsage
 	}
@@ -64,6 +69,8 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		run = runController
 	case "endpoint":
 		run = runEndpoint
+	case "ended":
+		run = func(ctx context.Context, get getter, log *slog.Logger) error { return ended(ctx, args[1], get, log) }
 	case "version":
 		_, _ = fmt.Fprintln(stdout, version.Version)
 		return exitOK

@@ -167,6 +167,7 @@ func TestMainUsage(t *testing.T) {
 	}{
 		{nil, 2, "", usage},
 		{[]string{"agent", "controller"}, 2, "", usage},
+		{[]string{"ended"}, 2, "", usage},
 		{[]string{"agnet"}, 2, "", "devctld: unknown command \"agnet\"\n\n" + usage},
 		{[]string{"version"}, 0, version.Version + "\n", ""},
 	} {

@@ -39,7 +39,7 @@ func (s *Stack) Basis(ctx context.Context, keyOutput string) (Basis, error) {
 	if basis.Secrets, err = s.imported(ctx, stack); err != nil {
 		return basis, err
 	}
-	state, err := stack.Export(ctx)
+	state, err := s.plainState(ctx, stack)
 	if err != nil {
 		return basis, fmt.Errorf("read the state of stack %q: %w", s.options.Stack, plain(err))
 	}

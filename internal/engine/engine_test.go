@@ -176,6 +176,9 @@ func TestLife(t *testing.T) {
 		"started delete-replaced c", "finished delete-replaced c", "started replace c", "finished replace c",
 		"started delete b", "finished delete b", "summary"})
 	want(t, "calls of the third up", b.done(), []string{"create c", "delete b", "delete c", "update a"})
+	if outputs, err = s.Outputs(t.Context()); err != nil || outputs["count"].Value != float64(2) {
+		t.Errorf("outputs after the third up, in a process that has read them before: %+v, %v", outputs, err)
+	}
 
 	b.remove("a")
 	refreshed, events := run(t, s.Refresh)

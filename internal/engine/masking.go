@@ -27,7 +27,7 @@ func (s *Stack) SecretValues(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	state, err := stack.Export(ctx)
+	state, err := s.plainState(ctx, stack)
 	if err != nil {
 		return nil, fmt.Errorf("read the secrets of stack %q: %w", s.options.Stack, plain(err))
 	}

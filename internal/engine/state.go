@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/auto"
@@ -30,7 +31,7 @@ func (s *Stack) Outputs(ctx context.Context) (map[string]Output, error) {
 	// The state has value and secrecy at once; `pulumi stack output` would have to be asked twice.
 	limited, cancel := s.limit(ctx)
 	defer cancel()
-	state, err := stack.Export(limited)
+	state, err := s.plainState(limited, stack)
 	if err != nil && limited.Err() != nil {
 		return nil, fmt.Errorf("read outputs of stack %q: no answer: %w", s.options.Stack, context.Cause(limited))
 	}
@@ -60,6 +61,42 @@ func (s *Stack) Outputs(ctx context.Context) (map[string]Output, error) {
 		}
 	}
 	return outputs, nil
+}
+
+// plainState is the state with its secrets in plain text. Reading it takes a process of the CLI, and what a command wants of it
+// several of its parts want: so it is read once for as long as the state is the same, which only a file can tell.
+func (s *Stack) plainState(ctx context.Context, stack *auto.Stack) (apitype.UntypedDeployment, error) {
+	own, isFiles := s.backend.(files)
+	if !isFiles {
+		return stack.Export(ctx)
+	}
+	path := own.checkpoint(s.options.Stack)
+	plainStates.Lock()
+	defer plainStates.Unlock()
+	info, err := os.Stat(path)
+	if err != nil {
+		return stack.Export(ctx) // which says what is the matter
+	}
+	key := fmt.Sprint(info.ModTime().UnixNano(), " ", info.Size())
+	if known := plainStates.of[path]; known.key == key {
+		return known.state, nil
+	}
+	state, err := stack.Export(ctx)
+	if err == nil {
+		plainStates.of[path] = plainState{key, state}
+	}
+	return state, err
+}
+
+// plainStates are those that this process has read, by their file.
+var plainStates = struct {
+	sync.Mutex
+	of map[string]plainState
+}{of: map[string]plainState{}}
+
+type plainState struct {
+	key   string // when the file was written, and how large it is
+	state apitype.UntypedDeployment
 }
 
 // reveal takes the wrapping off the secrets in a value.

@@ -41,7 +41,7 @@ const secret = "correct-horse-battery-staple"
 
 const (
 	testConfig = `{"ignition":{"version":"3.3.0"},"systemd":{"units":[{"name":"hello.service","enabled":true,"contents":` +
-		`"[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/usr/local/lib/devctl/devctld\n[Install]\nWantedBy=multi-user.target\n"}]}}`
+		`"[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/usr/local/bin/devctld\n[Install]\nWantedBy=multi-user.target\n"}]}}`
 	testSecrets = `{"ignition":{"version":"3.3.0"},"storage":{"files":[{"path":"/etc/devctl/pki/secret","mode":384,` +
 		`"contents":{"source":"data:,` + secret + `"}}]}}`
 	brokenConfig = `{"ignition":{"version":"3.3.0"},"systemd":{"units":[{"name":"hello.service","enabled":true,"contents":` +

@@ -147,18 +147,22 @@ func (k *keeper) repair(ctx context.Context) error {
 	if len(due) == 0 {
 		return nil
 	}
-	var failed error
-	for _, s := range due {
-		k.log.Info("bringing a node back", "node", s.node.Name, "how", s.kind)
-		id, err := k.cloud.begin(ctx, g, s, true)
-		if err != nil {
-			failed = errors.Join(failed, err)
-			continue
-		}
-		k.await(ctx, g, s.node.Name, id)
+	failed := make([]error, len(due))
+	var beginning sync.WaitGroup
+	for i, s := range due {
+		beginning.Go(func() {
+			k.log.Info("bringing a node back", "node", s.node.Name, "how", s.kind)
+			id, err := k.cloud.begin(ctx, g, s, true)
+			if err != nil {
+				failed[i] = err
+				return
+			}
+			k.await(ctx, g, s.node.Name, id)
+		})
 	}
+	beginning.Wait()
 	// A node that was removed may have left its disks.
-	return errors.Join(failed, k.cloud.removeVolumes(ctx, k.stack, k.role))
+	return errors.Join(append(failed, k.cloud.removeVolumes(ctx, k.stack, k.role))...)
 }
 
 // await waits, beside other work, until a node is ready. The group is looked at again then: at once, or after a while when it has failed.

@@ -10,9 +10,11 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/docker/docker/api/types"
+	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/system"
 	"github.com/docker/docker/api/types/versions"
@@ -23,12 +25,17 @@ const (
 	minAPIVersion = "1.41"
 	// minMemory is what the default stack needs with some room, in bytes.
 	minMemory = 2 << 30
+	// inotifyPerNode is how many inotify instances a node keeps open: three are systemd's, one is D-Bus'.
+	inotifyPerNode = 4
+	// inotifyLimit has how many of them the kernel lets a user have, and root's are those of all nodes.
+	inotifyLimit = "/proc/sys/fs/inotify/max_user_instances"
 )
 
 // PreflightArgs says what is about to be created.
 type PreflightArgs struct {
 	Stack string
 	CIDR  string
+	Nodes int // how many the stack is to have
 }
 
 // Preflight checks, without changing anything, that a stack can be created here. Each error says what to do.
@@ -71,7 +78,45 @@ func (c *Cloud) preflight(ctx context.Context, args PreflightArgs) []error {
 	if err := overlap(prefix, taken); err != nil {
 		problems = append(problems, err)
 	}
+	others, err := c.nodesOfOthers(ctx, args.Stack)
+	if err != nil {
+		return append(problems, err)
+	}
+	// Where it cannot be read, Docker has another kernel: then a node that does not boot says what it lacks.
+	if limit, err := os.ReadFile(inotifyLimit); err == nil {
+		if err := crowded(args.Nodes, others, string(limit)); err != nil {
+			problems = append(problems, err)
+		}
+	}
 	return problems
+}
+
+// nodesOfOthers counts the nodes of other stacks that run on this machine.
+func (c *Cloud) nodesOfOthers(ctx context.Context, stack string) (others int, err error) {
+	err = c.call(ctx, "list the nodes on this machine", func(ctx context.Context) error {
+		all, err := c.docker.ContainerList(ctx, container.ListOptions{Filters: labelled(labelNode)})
+		for _, found := range all {
+			if found.Labels[labelStack] != stack {
+				others++
+			}
+		}
+		return err
+	})
+	return others, err
+}
+
+// crowded says that the kernel would not let so many nodes boot beside those of other stacks.
+func crowded(nodes, others int, limit string) error {
+	allowed, err := strconv.Atoi(strings.TrimSpace(limit))
+	if err != nil || (nodes+others)*inotifyPerNode < allowed { // root has a few of its own
+		return nil
+	}
+	beside := ""
+	if others > 0 {
+		beside = fmt.Sprintf(" beside %d of other stacks", others)
+	}
+	return fmt.Errorf("%d nodes%s need more than %d inotify instances, this machine has %d: `sudo sysctl fs.inotify.max_user_instances=1024` allows more",
+		nodes, beside, (nodes+others)*inotifyPerNode, allowed)
 }
 
 // checkEngine checks that a Docker that is new enough answers.

@@ -97,6 +97,30 @@ func TestOutsideBoundingSet(t *testing.T) {
 	}
 }
 
+func TestCrowded(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		nodes, others int
+		limit, want   string
+	}{
+		{8, 0, "128\n", ""},
+		{31, 0, "128\n", ""},
+		{32, 0, "128\n", "32 nodes need more than 128 inotify instances, this machine has 128: `sudo sysctl fs.inotify.max_user_instances=1024` allows more"},
+		{8, 25, "128\n", "8 nodes beside 25 of other stacks need more than 132 inotify instances, this machine has 128: `sudo sysctl fs.inotify.max_user_instances=1024` allows more"},
+		{32, 8, "1024\n", ""},
+		{1000, 0, "", ""},
+	}
+	for _, test := range tests {
+		got := ""
+		if err := crowded(test.nodes, test.others, test.limit); err != nil {
+			got = err.Error()
+		}
+		if got != test.want {
+			t.Errorf("%d nodes beside %d with a limit of %q: got %q, want %q", test.nodes, test.others, test.limit, got, test.want)
+		}
+	}
+}
+
 // TestDockerOfSomebodyElse has an engine whose socket belongs to a group that the user is not in.
 func TestDockerOfSomebodyElse(t *testing.T) {
 	t.Parallel()

@@ -91,7 +91,7 @@ func TestInterruptLetsNodesFinish(t *testing.T) {
 // TestStoppedAtOnce stops while a node boots that never gets ready.
 func TestStoppedAtOnce(t *testing.T) {
 	l, set := begin(t)
-	endless := strings.Replace(config, "ExecStart=/usr/local/lib/devctl/devctld", "ExecStart=/usr/bin/tail -f /dev/null", 1)
+	endless := strings.Replace(config, "ExecStart=/usr/local/bin/devctld", "ExecStart=/usr/bin/tail -f /dev/null", 1)
 	kill := make(chan struct{})
 	serving, stop := context.WithCancel(t.Context())
 	done := l.serve(serving, set)

@@ -28,7 +28,7 @@ import (
 const (
 	stack  = "lctest-gamma"
 	config = `{"ignition":{"version":"3.3.0"},"systemd":{"units":[{"name":"devctl-agent.service","enabled":true,"contents":` +
-		`"[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/usr/local/lib/devctl/devctld\n[Install]\nWantedBy=multi-user.target\n"}]}}`
+		`"[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/usr/local/bin/devctld\n[Install]\nWantedBy=multi-user.target\n"}]}}`
 	secret = "correct-horse-battery-staple"
 )
 
@@ -245,7 +245,7 @@ func TestLifeOfALocalStack(t *testing.T) {
 
 func TestFailedNodeIsKeptAndGoneOnWith(t *testing.T) {
 	l, set := begin(t)
-	broken := strings.Replace(config, "ExecStart=/usr/local/lib/devctl/devctld", "ExecStart=/bin/sh -c 'echo the reason why; exit 1'", 1)
+	broken := strings.Replace(config, "ExecStart=/usr/local/bin/devctld", "ExecStart=/bin/sh -c 'echo the reason why; exit 1'", 1)
 	o := l.options
 	o.Program = program(set, "198.18.242", broken, 1)
 	s, err := engine.Open(t.Context(), o)

@@ -25,6 +25,7 @@ import (
 // TestCertificatesOpenOnlyTheirOwn is somebody who has taken over a worker or a data node, and uses its keys from there; and
 // somebody who has none of the stack's.
 func TestCertificatesOpenOnlyTheirOwn(t *testing.T) {
+	t.Parallel()
 	s := newStack(t, "e2ecert", "198.18.85.0/24")
 	s.must(t, 15*time.Minute, "up", "--yes")
 	st, ca := s.status(t), s.authority(t)

@@ -129,13 +129,14 @@ func (f *front) shut() {
 }
 
 func TestNoDocker(t *testing.T) {
-	s := newStack(t, "e2edocker", "198.18.95.0/24")
+	t.Parallel()
+	s := newStack(t, "e2enodocker", "198.18.97.0/24")
 	with := s.env
 	s.env = append(s.env, "DOCKER_HOST=unix:///nonexistent/docker.sock")
 	defer func() { s.env = with }()
 
 	for command, want := range map[string][]string{
-		"up":      {`this machine is not ready for stack "e2edocker", nothing was touched:`, "Docker", "unix:///nonexistent/docker.sock", "systemctl start docker", "next: "},
+		"up":      {`this machine is not ready for stack "e2enodocker", nothing was touched:`, "Docker", "unix:///nonexistent/docker.sock", "systemctl start docker", "next: "},
 		"destroy": {"Docker stopped answering", "unix:///nonexistent/docker.sock", "systemctl start docker", "next: "},
 	} {
 		r := s.run(t, time.Minute, command, "--yes")
@@ -155,8 +156,9 @@ func TestNoDocker(t *testing.T) {
 
 // TestDockerDiesHalfWay takes Docker away at two moments of `up`, and gives it back.
 func TestDockerDiesHalfWay(t *testing.T) {
+	t.Parallel()
 	f := newFront(t) // before the stack, which is destroyed through it when the test ends
-	s := newStack(t, "e2edocker", "198.18.95.0/24")
+	s := newStack(t, "e2edocker", "198.18.83.0/24")
 	s.env = append(s.env, "DOCKER_HOST=unix://"+f.socket)
 
 	for _, m := range moments(t, s)[1:4] {

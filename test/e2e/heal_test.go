@@ -87,6 +87,7 @@ func healedSince(name string, moment time.Time) func(api.Status) bool {
 
 // TestNoSupervisorWithoutSocket: where Docker's socket cannot be handed on, up works, and says what does not.
 func TestNoSupervisorWithoutSocket(t *testing.T) {
+	t.Parallel()
 	address := newFront(t).overTCP() // before the stack, which is destroyed through it when the test ends
 	s := newStack(t, "e2eheal", "198.18.96.0/24")
 	s.env = append(s.env, "DOCKER_HOST="+address)

@@ -17,6 +17,7 @@ import (
 // TestAllMainsLost takes all main nodes away at once, disks and all. The promise: the data path keeps serving, a snapshot that
 // was taken by itself brings the control plane back by one command, and then everything is what it was.
 func TestAllMainsLost(t *testing.T) {
+	t.Parallel()
 	s := newStack(t, "e2emains", "198.18.42.0/24")
 	s.must(t, 15*time.Minute, "up", "--yes")
 	before, started := s.status(t), s.startedOn(t, api.RoleWorker, api.RoleData)

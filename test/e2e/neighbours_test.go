@@ -10,6 +10,7 @@ import (
 // TestDestroyTouchesNoNeighbour destroys a stack while clients write to another one on the same machine, whose state is in
 // the same folder.
 func TestDestroyTouchesNoNeighbour(t *testing.T) {
+	t.Parallel()
 	alpha, beta := newStack(t, "e2ealpha", "198.18.86.0/24"), newStack(t, "e2ebeta", "198.18.87.0/24")
 	beta.home = alpha.home
 	alpha.must(t, 15*time.Minute, "up", "--yes")
@@ -45,6 +46,7 @@ func TestDestroyTouchesNoNeighbour(t *testing.T) {
 
 // TestDestroyRefusesWithoutATerminal: it removes data, and does nothing where nobody can be asked.
 func TestDestroyRefusesWithoutATerminal(t *testing.T) {
+	t.Parallel()
 	s := newStack(t, "e2eask", "198.18.88.0/24")
 	s.must(t, 15*time.Minute, "up", "--yes")
 	before := s.containers(t)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,6 +27,7 @@ type stack struct {
 	home   string
 	binary string
 	env    []string // of devctl, beside the test's own
+	within []string // the command that devctl is run by, if not directly
 }
 
 // newStack prepares a project with a spec that differs from the shipped one in name and network only. Whatever
@@ -100,7 +102,8 @@ type result struct {
 
 // command is devctl on this stack.
 func (s *stack) command(ctx context.Context, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, s.binary, append([]string{"--stack", s.name}, args...)...)
+	line := slices.Concat(s.within, []string{s.binary, "--stack", s.name}, args)
+	cmd := exec.CommandContext(ctx, line[0], line[1:]...)
 	cmd.Dir = s.dir
 	cmd.Env = append(append(os.Environ(), "DEVCTL_HOME="+s.home), s.env...)
 	return cmd

@@ -376,8 +376,10 @@ func (b *builder) noticeOf(role api.Role, m Machines) (Notice, string) {
 		return NoticeReconnect, "clients connect again when the worker goes that holds the endpoint's address"
 	case role == api.RoleData && atOnce && m.Action == ActionReplace && len(m.Nodes) > 1:
 		return NoticeDataLoss, "all data nodes go at the same time, and what Redis holds with them"
-	case role == api.RoleData && b.in.Replicas == 0:
+	case role == api.RoleData && b.in.Replicas == 0 && atOnce:
 		return NoticeDataLoss, "Redis has no replicas: what is on a node goes with it"
+	case role == api.RoleData && b.in.Replicas == 0:
+		return NoticeDataLoss, "Redis has no replicas: what is on a node would go with it, so none is taken away until devctl:redis.replicas gives each shard a copy"
 	case role == api.RoleData:
 		return NoticeFailover, "each shard whose primary is there fails over: its keys take no writes for some seconds"
 	}
