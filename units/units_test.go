@@ -36,7 +36,7 @@ func rendered() map[string]Unit {
 		add(filepath.Join("cloud", string(role)), Node(role, cloud)...)
 	}
 	add("services",
-		Redis(1, "localhost/devctl/redis:0123456789ab"),
+		Redis(1, "localhost/devctl/redis:0123456789ab", ""),
 		HAProxy("localhost/devctl/haproxy:0123456789ab"),
 		Keepalived("localhost/devctl/keepalived:0123456789ab"),
 		Endpoint(),
@@ -169,7 +169,7 @@ func TestEveryUnitIsDocumentedAndComesBack(t *testing.T) {
 
 func TestRedisShards(t *testing.T) {
 	t.Parallel()
-	u := Redis(12, "localhost/devctl/redis:x")
+	u := Redis(12, "localhost/devctl/redis:x", api.PlatformAWS)
 	if u.Name != "redis-12.service" {
 		t.Errorf("Name = %q, want redis-12.service", u.Name)
 	}
@@ -177,6 +177,8 @@ func TestRedisShards(t *testing.T) {
 		"--volume=/etc/devctl/services/redis-12.service:/etc/devctl/services/redis-12.service:ro ",
 		"--volume=/var/lib/devctl/data/redis-12:/var/lib/devctl/data/redis-12 ",
 		"localhost/devctl/redis:x /etc/devctl/services/redis-12.service/redis.conf ",
+		"\nEnvironment=DEVCTL_SHARD=12\n",
+		"\nExecStop=-" + api.CloudDaemon + " yield\nExecStop=/usr/bin/podman stop ",
 	} {
 		if !strings.Contains(u.Text, want) {
 			t.Errorf("no %q in:\n%s", want, u.Text)

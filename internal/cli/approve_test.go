@@ -268,6 +268,39 @@ func TestUpRefusesWhatTheControllersWouldRefuse(t *testing.T) {
 	}
 }
 
+// TestNodesThatGoAreDrainedFirst: before a data node's machine goes, the controllers have moved what it has.
+func TestNodesThatGoAreDrainedFirst(t *testing.T) {
+	t.Parallel()
+	node := func(name string) api.Identity { return api.Identity{Stack: "local", Name: name, Role: api.RoleData} }
+	had := &api.Deployment{Stack: "local", Redis: api.RedisSpec{MaxMemory: 42}, Nodes: []api.Identity{node("data-3"), node("data-4")}}
+
+	t.Run("they have", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.env.preview, w.cluster.desired = []engine.Event{shrunk()}, had
+		w.cluster.statuses = []api.Status{testStatus()}
+		w.run("up", "--yes", "--allow-replace", "data-4").want(t, 0, "Moved what Redis had on data-4 to the others")
+		if len(w.cluster.deploys) != 2 {
+			t.Fatalf("%d deployments, want one before the machine goes and one after", len(w.cluster.deploys))
+		}
+		want := api.DeployRequest{Deployment: api.Deployment{Stack: "local", Redis: had.Redis, Nodes: had.Nodes[:1]}}
+		if d := cmp.Diff(want, w.cluster.deploys[0]); d != "" {
+			t.Errorf("the first is more than what runs without the node (-want +got):\n%s", d)
+		}
+	})
+	t.Run("they refuse", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.env.preview, w.cluster.desired = []engine.Event{shrunk()}, had
+		w.cluster.refuse = &api.Error{Status: 409, Message: "the deployment is refused: Redis shard 2 would lose every member it has"}
+		w.run("up", "--yes", "--allow-replace", "data-4").want(t, 1,
+			"move what Redis has on data-4 to the others, no machine was touched", "Redis shard 2 would lose every member it has", "next: devctl status")
+		if slices.Contains(w.env.calls, "up") {
+			t.Error("machines were changed")
+		}
+	})
+}
+
 func TestDeployPreview(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -107,7 +107,7 @@ func desired(d api.Deployment, current []api.Assignment) []want {
 		nodes[n.Name] = n
 	}
 	for _, m := range placeRedis(d, current) {
-		unit := units.Redis(m.shard, d.Images.Redis)
+		unit := units.Redis(m.shard, d.Images.Redis, d.Endpoint.Platform)
 		files, dirs := redis.Files(d.Redis, m.shard, nodes[m.node])
 		a := api.Assignment{Node: m.node, Unit: unit.Name, Text: unit.Text, Files: files, Dirs: dirs, Shard: m.shard}
 		out = behindImage(out, "redis", d.Images.Redis, d.Images.Source, want{a, m.reason})
