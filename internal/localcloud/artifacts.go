@@ -230,15 +230,14 @@ func (c *Cloud) createHelper(ctx context.Context, set *images.Set) (id string, e
 		host := c.nodeHostConfig()
 		host.NetworkMode = "none"
 		host.Mounts = []mount.Mount{{Type: mount.TypeVolume, Source: set.Store, Target: artifactsDir}}
-		created, err := c.docker.ContainerCreate(ctx, &container.Config{
+		id, err = c.createMachine(ctx, &container.Config{
 			Image:       set.Node.Ref,
 			Entrypoint:  []string{"/bin/sh", "-c", fillScript},
 			Labels:      map[string]string{labelCache: "true"},
 			AttachStdin: true,
 			OpenStdin:   true,
 			StdinOnce:   true,
-		}, host, nil, nil, name)
-		id = created.ID
+		}, host, nil, name)
 		return err
 	})
 	return id, err

@@ -1,10 +1,16 @@
 package localcloud
 
 import (
+	"context"
 	"fmt"
 	"os"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/network"
 )
 
 // capabilities are Linux's, by number, as Docker writes them.
@@ -52,4 +58,30 @@ func outsideBoundingSet(status string) ([]string, error) {
 		return missing, nil
 	}
 	return nil, fmt.Errorf("no capability bounding set in the process status")
+}
+
+// refusedDrop is how Docker refuses to take a capability away: 20.10 does not know those that are newer, others do not
+// take what they have not got themselves.
+var refusedDrop = regexp.MustCompile(`invalid CapDrop: .*"CAP_([A-Z_]+)"`)
+
+// createMachine makes a container with the rights of nodeHostConfig and returns its ID. A capability that Docker refuses to take
+// away is one that it gives to nobody.
+func (c *Cloud) createMachine(ctx context.Context, machine *container.Config, host *container.HostConfig, attachment *network.NetworkingConfig,
+	name string) (id string, err error) {
+	for {
+		created, err := c.docker.ContainerCreate(ctx, machine, host, attachment, nil, name)
+		if err == nil {
+			return created.ID, nil
+		}
+		refused := refusedDrop.FindStringSubmatch(err.Error())
+		if refused == nil {
+			return "", err
+		}
+		before := len(host.CapDrop)
+		// The client has put CAP_ before each name by now, or not.
+		host.CapDrop = slices.DeleteFunc(slices.Clone(host.CapDrop), func(name string) bool { return strings.TrimPrefix(name, "CAP_") == refused[1] })
+		if len(host.CapDrop) == before {
+			return "", err
+		}
+	}
 }

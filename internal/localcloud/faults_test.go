@@ -69,6 +69,13 @@ func TestNetworkConflicts(t *testing.T) {
 	}
 }
 
+// TestDockerKnowsFewerCapabilities: a Docker that is older than the kernel, or in a container itself.
+func TestDockerKnowsFewerCapabilities(t *testing.T) {
+	c := connect(t, alpha)
+	c.Dropped = append(c.Dropped, "OF_TOMORROW", "OF_NEXT_YEAR")
+	converge(t, c, group(t, c, alpha, api.RoleData, 1), false)
+}
+
 func TestDestroyLeavesOthers(t *testing.T) {
 	c := connect(t, alpha, beta)
 	converge(t, c, group(t, c, alpha, api.RoleData, 1), false)

@@ -123,8 +123,7 @@ func (c *Cloud) createNode(ctx context.Context, g Group, node api.Identity, etcd
 		g.Network: {IPAMConfig: &network.EndpointIPAMConfig{IPv4Address: node.Address}},
 	}}
 	err = c.call(ctx, "create node "+node.Name, func(ctx context.Context) error {
-		created, err := c.docker.ContainerCreate(ctx, machine, host, attachment, nil, containerName(node))
-		id = created.ID
+		id, err = c.createMachine(ctx, machine, host, attachment, containerName(node))
 		return err
 	})
 	if err != nil {
