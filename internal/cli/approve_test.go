@@ -162,9 +162,10 @@ func TestGuard(t *testing.T) {
 			"next: if that is meant, devctl up --allow-replace network,data-4\n"}},
 		"one of two": {"up --yes --allow-replace data-4", []engine.Event{shrunk(), network}, 1, []string{
 			"nothing was touched:\n  network is replaced (cidr)\n", "next: if that is meant, devctl up --allow-replace data-4,network\n"}},
-		"both":       {"up --yes --allow-replace data-4,network", []engine.Event{shrunk(), network}, 0, nil},
-		"repeated":   {"up --yes --allow-replace data-4 --allow-replace network", []engine.Event{shrunk(), network}, 0, nil},
-		"not needed": {"up --yes --allow-replace main-2", nil, 0, nil},
+		"behind a refresh": {"up --yes", []engine.Event{planned(engine.OpRefresh, "local:NodeGroup", "data"), shrunk()}, 1, []string{"\n  data-4 is deleted\n"}},
+		"both":             {"up --yes --allow-replace data-4,network", []engine.Event{shrunk(), network}, 0, nil},
+		"repeated":         {"up --yes --allow-replace data-4 --allow-replace network", []engine.Event{shrunk(), network}, 0, nil},
+		"not needed":       {"up --yes --allow-replace main-2", nil, 0, nil},
 		"unknown": {"up --yes --allow-replace dta-4", []engine.Event{shrunk()}, 2, []string{
 			`--allow-replace does not take "dta-4": stack "local" has no such node; did you mean "data-4"? (use network, main-1, main-2, main-3, data-1, data-2, data-3, data-4)`}},
 		"a worker": {"up --yes --allow-replace worker-1", nil, 2, []string{

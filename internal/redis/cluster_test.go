@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -24,6 +25,7 @@ type testCluster struct {
 	members []Member
 	servers map[string]*server // by address
 	root    string
+	keeper  Keeper
 }
 
 func (c *testCluster) add(node, zone, address string, shard int) Member {
@@ -37,7 +39,7 @@ func (c *testCluster) add(node, zone, address string, shard int) Member {
 
 func (c *testCluster) reconcile() (api.RedisStatus, []string) {
 	c.t.Helper()
-	status, done, err := Reconcile(c.t.Context(), c.spec, c.members, adminCreds)
+	status, done, err := c.keeper.Reconcile(c.t.Context(), c.spec, c.members, adminCreds)
 	if err != nil {
 		c.t.Logf("reconcile: %v", err) // gossip lags behind: the next pass goes on
 	}
@@ -253,6 +255,11 @@ func TestRandomFaults(t *testing.T) {
 	for _, p := range ring(loopback(5)) {
 		c.add(p.node, p.zone, p.address, p.shard)
 	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			c.evidence()
+		}
+	})
 	c.settle()
 	for round := range rounds {
 		app := c.app()
@@ -293,6 +300,15 @@ func TestRandomFaults(t *testing.T) {
 			}
 			return nil
 		})
+	}
+}
+
+// evidence prints the last that every member has logged.
+func (c *testCluster) evidence() {
+	for _, m := range c.members {
+		log, err := os.ReadFile(c.servers[m.Address].log)
+		lines := strings.Split(strings.TrimSpace(string(log)), "\n")
+		c.t.Logf("log of %s (%v):\n%s", m, err, strings.Join(lines[max(0, len(lines)-60):], "\n"))
 	}
 }
 

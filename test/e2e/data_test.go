@@ -76,7 +76,12 @@ func loseWanted(t *testing.T, s *stack) {
 	checkStatus(t, before, 9)
 	c := s.client(t)
 	l := &ledger{c: s.client(t), prefix: "shrunk-"}
-	w, confirmed := startTraffic(t, "the writer", setting(c, "shrinking-")), startTraffic(t, "the writer that waits for replicas", l.set)
+	confirmed := startTraffic(t, "the writer that waits for replicas", l.set)
+	var clients []*traffic
+	for i, shard := range before.Redis.Shards {
+		clients = append(clients, startTraffic(t, fmt.Sprint("who writes and reads in shard ", i+1),
+			settingAndGetting(s.client(t), shardKey(t, c, "shrinking", shard.Primary.Address))))
+	}
 	s.editSpec(t, four, three)
 	for count, want := range map[string]string{
 		three:                              "this would take away what nobody can make again, nothing was touched:\n  data-4 is deleted",
@@ -97,7 +102,9 @@ func loseWanted(t *testing.T, s *stack) {
 	after := s.status(t)
 	checkStatus(t, after, 8)
 	waitFor(t, "nobody remembers who is gone", 10*time.Second, func() error { return remembered(t, c, after) })
-	w.stop(t, unserved)
+	for _, w := range clients {
+		w.stop(t, unserved)
+	}
 	confirmed.end()
 	l.check(t)
 }

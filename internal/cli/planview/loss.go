@@ -61,8 +61,8 @@ func losses(changes []Change, events []engine.Event) []Loss {
 	}
 	for _, c := range changes {
 		if kind(c.Type) == "NodeGroup" {
-			i := slices.IndexFunc(events, func(e engine.Event) bool {
-				return e.Kind == engine.KindPlanned && e.URN == c.URN && e.Name == c.Name && e.Type == c.Type
+			i := slices.IndexFunc(events, func(e engine.Event) bool { // and not the refresh before it
+				return e.Kind == engine.KindPlanned && e.Op == c.Op && e.URN == c.URN && e.Name == c.Name && e.Type == c.Type
 			})
 			for _, l := range localLosses(events[i], c) {
 				note(l)
