@@ -35,7 +35,10 @@ func Run(ctx context.Context, s Streams, args []string) int {
 func run(ctx context.Context, d *deps, args []string) int {
 	root := newRootCommand(d)
 	root.SetArgs(append([]string{}, args...)) // nil would mean the process's own
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
+	if cmd.GroupID == groupLife && errors.Is(err, context.Canceled) {
+		err = withNext(err, d.command(cmd.Name())+" begins again") // as all of these can, whatever they had done
+	}
 	explain(d.streams.Err, d.errStyle(), d.program, err)
 	return exitCode(err)
 }

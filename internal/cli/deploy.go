@@ -72,6 +72,11 @@ func runDeploy(ctx context.Context, d *deps, opts deployOptions) error {
 	if err != nil {
 		return err
 	}
+	release, err := d.hold(spec.Stack, "deploy")
+	if err != nil {
+		return err
+	}
+	defer release()
 	show := d.display()
 	defer show.Close()
 	st, changed, err := deploy(ctx, d, show, spec, out, opts.timeout, func() {})

@@ -33,6 +33,9 @@ type deps struct {
 	after  func(time.Duration) <-chan time.Time
 
 	images func() (*images.Set, error)
+	// hold lets nobody else work on a stack until release is called. Commands that change one do so before they look at it, so
+	// that what they do and what they were told to do cannot differ.
+	hold func(stack, command string) (release func(), err error)
 	// open makes a stack ready to be changed; without a spec, only to be destroyed. allowed are the names given with
 	// --allow-replace: where machines would be replaced all at once, the others stay as they are.
 	open func(ctx context.Context, stack string, spec *stacks.Spec, allowed []string) (environment, error)

@@ -56,6 +56,11 @@ func runDestroy(ctx context.Context, d *deps, opts destroyOptions) error {
 	if err := confirmName(ctx, d, question, stack); err != nil {
 		return err
 	}
+	release, err := d.hold(stack, "destroy")
+	if err != nil {
+		return err
+	}
+	defer release()
 	env, err := d.open(ctx, stack, nil, nil)
 	if err != nil {
 		return err

@@ -75,6 +75,11 @@ func runSnapshotRestore(ctx context.Context, d *deps, wanted string, opts restor
 	if spec.Provider != stacks.ProviderLocal {
 		return fmt.Errorf("stack %q is on %s: main nodes are brought back with a snapshot on local only", spec.Stack, spec.Provider)
 	}
+	release, err := d.hold(spec.Stack, restoreOp)
+	if err != nil {
+		return err
+	}
+	defer release()
 	out, err := d.outputs(ctx, spec.Stack)
 	if err != nil {
 		return err

@@ -111,7 +111,10 @@ func (e *fakeEnvironment) Up(ctx context.Context, each func(engine.Event)) (engi
 	return e.run(ctx, "up", e.up, each)
 }
 
-func (e *fakeEnvironment) Supervise(context.Context) error {
+func (e *fakeEnvironment) Supervise(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	e.calls = append(e.calls, "supervise")
 	return e.unsupervised
 }

@@ -102,6 +102,7 @@ func newWorld(t *testing.T) *world {
 			return c
 		},
 		images: func() (*images.Set, error) { return testImages(), nil },
+		hold:   func(string, string) (func(), error) { return func() {}, nil },
 		dial: func(o *stacks.Outputs) (cluster, error) {
 			w.cluster.mu.Lock()
 			defer w.cluster.mu.Unlock()

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -152,73 +151,6 @@ func TestUpOfAStackThatSomebodyElseChanges(t *testing.T) {
 	w := newWorld(t)
 	w.env.fail = &engine.LockedError{Stack: "local", PID: 42, User: "alice", Host: "here", Since: testTime, Lock: "/lock"}
 	w.run("up", "--yes").want(t, 1, `stack "local" is being changed by process 42 of alice on here`)
-}
-
-func TestInterruptedRuns(t *testing.T) {
-	t.Parallel()
-	begun := event(engine.KindStarted, engine.OpCreate, "local:NodeGroup", "data")
-	failed := &engine.FailedError{Op: "up", Failures: []engine.Failure{
-		{Type: "devctl:local:NodeGroup", Name: "worker", Op: engine.OpCreate, Message: "interrupted; not begun: worker-2"},
-	}}
-	for name, tc := range map[string]struct {
-		args string
-		fail error // beside the cancelling
-		hard bool
-		want []string
-	}{
-		"up": {args: "up --yes", want: []string{"cancelled: done so far: 2 created; the rest was not begun\n",
-			"next: devctl up goes on where it stopped, devctl destroy removes what is there"}},
-		"destroy": {args: "destroy --yes", want: []string{"cancelled: done so far: 2 created; the rest was not begun\n",
-			"next: devctl destroy goes on where it stopped"}},
-		"up in the middle of a group": {args: "up --yes", fail: failed, want: []string{
-			"cancelled: done so far: 2 created; not complete:\n  create worker nodes: interrupted; not begun: worker-2\n", "next: devctl up goes on"}},
-		"up stopped at once": {args: "up --yes", fail: failed, hard: true, want: []string{
-			"cancelled: done so far: 2 created; may be half done: creating data nodes, creating worker nodes\n", "next: devctl up goes on"}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t)
-			w.env.up, w.env.destroy, w.env.failCancelled = creation(), creation(), tc.fail
-			ctx, cancel := context.WithCancel(t.Context())
-			hard, kill := context.WithCancel(t.Context())
-			w.deps.hard = hard
-			until := func(text string) {
-				for !strings.Contains(w.err.String(), text) {
-					runtime.Gosched()
-				}
-			}
-			if tc.hard {
-				w.env.up = append(w.env.up, begun)
-			}
-			w.env.onRun = func(context.Context) {
-				if slices.Equal(w.env.calls, []string{"open", "preview"}) {
-					return // before up changes anything
-				}
-				cancel()
-				until("Ctrl-C again stops at once")
-				if tc.hard {
-					kill()
-					until("Stopping at once")
-				}
-			}
-			w.runContext(ctx, strings.Fields(tc.args)...).want(t, 130, tc.want...)
-		})
-	}
-}
-
-// An interrupt is told once; the same words of the engine are news when nobody interrupted it.
-func TestEngineRepeatsNoInterrupt(t *testing.T) {
-	t.Parallel()
-	for interrupted, want := range map[bool]string{true: "", false: "12:00:00 error: update canceled\n"} {
-		w := newWorld(t)
-		show := w.deps.display()
-		view := runView{show: show, busy: map[string]engine.Event{}, interrupted: func() bool { return interrupted }}
-		view.event(engine.Event{Kind: engine.KindDiagnostic, Severity: engine.SeverityError, Message: engineCancelled})
-		show.Close()
-		if got := w.err.String(); got != want {
-			t.Errorf("interrupted %v: %q, want %q", interrupted, got, want)
-		}
-	}
 }
 
 func TestPreview(t *testing.T) {

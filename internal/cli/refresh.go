@@ -33,6 +33,11 @@ func runRefresh(ctx context.Context, d *deps) error {
 	if err != nil {
 		return err
 	}
+	release, err := d.hold(spec.Stack, "refresh")
+	if err != nil {
+		return err
+	}
+	defer release()
 	env, err := d.open(ctx, spec.Stack, spec, nil)
 	if err != nil {
 		return err

@@ -87,6 +87,11 @@ func runRoll(ctx context.Context, d *deps, opts rollOptions) error {
 	if err := rollable(d, spec, opts.nodes); err != nil {
 		return err
 	}
+	release, err := d.hold(spec.Stack, "roll")
+	if err != nil {
+		return err
+	}
+	defer release()
 	out, err := d.outputs(ctx, spec.Stack)
 	if err != nil {
 		return err

@@ -76,6 +76,11 @@ func runUp(ctx context.Context, d *deps, opts upOptions) error {
 	if err != nil {
 		return err
 	}
+	release, err := d.hold(spec.Stack, "up")
+	if err != nil {
+		return err
+	}
+	defer release()
 	allowed := opts.allowReplace
 	if approved != nil {
 		allowed = slices.Concat(allowed, approved.AllowReplace)
@@ -108,9 +113,10 @@ func runUp(ctx context.Context, d *deps, opts upOptions) error {
 			return err
 		}
 	}
-	// Not sooner: it would only take the processors from what people wait for.
+	// Not sooner: it would only take the processors from what people wait for. It takes a moment, and an interrupt is no reason for
+	// machines not to heal: only the second one is (d.hard).
 	supervising := make(chan error, 1)
-	supervise := sync.OnceFunc(func() { go func() { supervising <- env.Supervise(ctx) }() })
+	supervise := sync.OnceFunc(func() { go func() { supervising <- env.Supervise(d.hard) }() })
 	st, deployed, err := deploy(ctx, d, show, spec, out, opts.timeout, supervise)
 	supervise() // also when services do not start: machines are to heal all the same
 	unsupervised := <-supervising

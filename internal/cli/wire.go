@@ -41,6 +41,13 @@ func realDeps(s Streams) *deps {
 	d.revive = func(ctx context.Context, spec *stacks.Spec, data etcdData) (environment, error) {
 		return d.openStack(ctx, spec.Stack, spec, nil, data)
 	}
+	d.hold = func(stack, command string) (func(), error) {
+		o, err := d.engineOptions(engine.Options{Stack: stack})
+		if err != nil {
+			return nil, err
+		}
+		return engine.Hold(o, "devctl "+command)
+	}
 	d.snapshots = localSnapshots{}
 	d.read = func(ctx context.Context, stack string) (map[string]engine.Output, error) {
 		s, err := d.engine(ctx, engine.Options{Stack: stack})

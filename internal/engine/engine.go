@@ -67,16 +67,24 @@ type Stack struct {
 
 var validName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,99}$`)
 
+// checkNames refuses names that are no names of files.
+func (o Options) checkNames() error {
+	for what, name := range map[string]string{"project": o.Project, "stack": o.Stack} {
+		if !validName.MatchString(name) {
+			return fmt.Errorf("open stack: %q is no name for a %s: use letters, digits, '-', '_' and '.'", name, what)
+		}
+	}
+	return nil
+}
+
 // Version is the version of Pulumi, the CLI's and the SDK's.
 func Version() string { return sdk.Version.String() }
 
 // Open checks the options and that the pinned pulumi is there. On a backend of files it starts no process and writes
 // nothing; another one is asked about the stack, so that an error of Open, and not of Exists, is that nobody answers.
 func Open(ctx context.Context, o Options) (*Stack, error) {
-	for what, name := range map[string]string{"project": o.Project, "stack": o.Stack} {
-		if !validName.MatchString(name) {
-			return nil, fmt.Errorf("open stack: %q is no name for a %s: use letters, digits, '-', '_' and '.'", name, what)
-		}
+	if err := o.checkNames(); err != nil {
+		return nil, err
 	}
 	s, err := open(o)
 	if err != nil {

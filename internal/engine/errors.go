@@ -21,11 +21,17 @@ type LockedError struct {
 	User  string
 	Host  string
 	Since time.Time
-	Lock  string // file or URL
+	Lock  string // file or URL; "" is a hold, which ends with its process
 	Gone  bool   // the process was one of this machine, and is no more
+
+	Command string // of a hold: what holds the stack
 }
 
 func (e *LockedError) Error() string {
+	if e.Lock == "" {
+		return fmt.Sprintf("stack %q is being changed by process %d of %s on %s since %s (%s); wait for it, or end it with Ctrl-C",
+			e.Stack, e.PID, e.User, e.Host, e.Since.Format(time.RFC3339), e.Command)
+	}
 	if e.Gone {
 		return fmt.Sprintf("stack %q is locked by process %d of %s on this machine, which ended without unlocking it; take the lock %s away with `devctl stack unlock %s`",
 			e.Stack, e.PID, e.User, e.Lock, e.Stack)

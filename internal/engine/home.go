@@ -26,6 +26,7 @@ import (
 //	passphrase                  what the secrets of all stacks without a key of their own are encrypted with
 //	pulumi/                     Pulumi's own folder
 //	runs/<stack>/               the log of every run
+//	locks/<project>/<stack>     is locked while a command works on the stack, and says which: see Hold
 type home string
 
 func newHome(dir string) (home, error) {
@@ -47,6 +48,9 @@ func (h home) stack(project, stack string) string {
 	return filepath.Join(h.project(project), stack)
 }
 func (h home) runs(stack string) string { return filepath.Join(string(h), "runs", stack) }
+func (h home) lock(project, stack string) string {
+	return filepath.Join(string(h), "locks", project, stack)
+}
 
 const fileScheme = "file://"
 

@@ -103,8 +103,9 @@ func plan(g Group, have []Node) []step {
 // Converge brings the machines of a group to their desired state and returns, also with an error, those that exist then.
 //
 // What is missing boots at the same time, what is made from something else is replaced one by one, and what is right
-// is not touched. After Stop the nodes in work are finished, health included, and the others left are an error. formed says that the group was complete once: main nodes that are made from then on join the etcd
-// cluster that exists.
+// is not touched. After Stop the nodes in work are finished, health included, and the others left are an error; first nodes are given
+// up after a while, for they may wait for some that are not begun any more. formed says that the group was complete once: main nodes
+// that are made from then on join the etcd cluster that exists.
 func (c *Cloud) Converge(ctx context.Context, g Group, formed bool, log func(string)) ([]Node, error) {
 	release, err := c.hold(ctx, g.Stack)
 	if err != nil {
@@ -183,7 +184,7 @@ func (c *Cloud) converge(ctx context.Context, g Group, steps []step, formed bool
 	}
 	for i, s := range oneByOne {
 		if c.stopped() {
-			return interrupted(oneByOne[i:])
+			return interrupted(oneByOne[i:], nil)
 		}
 		if formed && c.Spare != nil && s.kind != create {
 			if err := wait(waits, c.Spare, s.node); err != nil {
@@ -214,9 +215,9 @@ func wait(ctx context.Context, until func(context.Context, api.Identity) error, 
 // applyTogether does steps at the same time.
 func (c *Cloud) applyTogether(ctx context.Context, g Group, steps []step, formed bool, log func(string)) error {
 	var mu sync.Mutex
-	var left []step
+	var left, unready []step
 	locked := func(line string) { mu.Lock(); defer mu.Unlock(); log(line) }
-	leave := func(s step) { mu.Lock(); defer mu.Unlock(); left = append(left, s) }
+	leave := func(where *[]step, s step) { mu.Lock(); defer mu.Unlock(); *where = append(*where, s) }
 	booting, ctx := errgroup.WithContext(ctx)
 	for _, s := range steps {
 		booting.Go(func() error {
@@ -226,29 +227,63 @@ func (c *Cloud) applyTogether(ctx context.Context, g Group, steps []step, formed
 			}
 			defer turn.done()
 			if c.stopped() {
-				leave(s)
+				leave(&left, s)
 				return nil
 			}
-			return c.apply(ctx, g, s, formed, locked, turn.done)
+			err = c.apply(ctx, g, s, formed, locked, turn.done)
+			if errors.Is(err, errGivenUp) {
+				leave(&unready, s)
+				return nil
+			}
+			return err
 		})
 	}
 	if err := booting.Wait(); err != nil {
 		return err
 	}
-	return interrupted(left)
+	return interrupted(left, unready)
 }
 
-// interrupted is the error of steps that were not begun, nil when there are none.
-func interrupted(left []step) error {
-	if len(left) == 0 {
-		return nil
+// interrupted is the error of steps that were not begun, and of nodes that boot on by themselves; nil when there are none.
+func interrupted(left, unready []step) error {
+	names := func(what string, steps []step) string {
+		var names []string
+		for _, s := range steps {
+			names = append(names, s.node.Name)
+		}
+		if slices.Sort(names); len(names) == 0 {
+			return ""
+		}
+		return "; " + what + ": " + strings.Join(names, ", ")
 	}
-	var names []string
-	for _, s := range left {
-		names = append(names, s.node.Name)
+	if text := names("not begun", left) + names("not ready yet", unready); text != "" {
+		return errors.New("interrupted" + text)
 	}
-	slices.Sort(names)
-	return fmt.Errorf("interrupted; not begun: %s", strings.Join(names, ", "))
+	return nil
+}
+
+// errGivenUp is a first node that was not waited for to the end.
+var errGivenUp = errors.New("interrupted before it was ready")
+
+// stopPatience is how long first nodes are waited for after Stop: longer than they need when all others are there.
+const stopPatience = 15 * time.Second
+
+// impatient returns a context that ends with errGivenUp when stopPatience has passed since Stop.
+func (c *Cloud) impatient(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.Stop:
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(stopPatience):
+			cancel(errGivenUp)
+		}
+	}()
+	return ctx, func() { cancel(nil) }
 }
 
 // apply does one step. settled is called as by waitReady.
@@ -269,7 +304,16 @@ func (c *Cloud) apply(ctx context.Context, g Group, s step, formed bool, log fun
 	if err != nil {
 		return err
 	}
-	if err := c.waitReady(ctx, name, id, g.Units, settled); err != nil {
+	waiting := ctx
+	if !formed {
+		var cancel context.CancelFunc
+		waiting, cancel = c.impatient(ctx)
+		defer cancel()
+	}
+	if err := c.waitReady(waiting, name, id, g.Units, settled); err != nil {
+		if context.Cause(waiting) == errGivenUp {
+			return errGivenUp
+		}
 		return err
 	}
 	log(fmt.Sprintf("%s: ready in %s", name, seconds(started)))

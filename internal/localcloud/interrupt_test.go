@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/google/go-cmp/cmp"
@@ -50,6 +51,37 @@ func TestStopFinishesTheNodeInWork(t *testing.T) {
 	_, lines := converge(t, c, g, true)
 	if len(lines) != 4 || lines[0] != "data-2: replacing" || lines[2] != "data-3: replacing" {
 		t.Errorf("going on did %v, want to replace data-2 and data-3", lines)
+	}
+}
+
+// TestStopGivesFirstNodesUp: they may wait for others that are not begun any more. Nothing is lost, the next run goes on.
+func TestStopGivesFirstNodesUp(t *testing.T) {
+	c := connect(t, alpha)
+	g := group(t, c, alpha, api.RoleData, 1)
+	const waits = `ExecStart=/bin/sh -c 'until test -e /run/others; do sleep 0.1; done'\n`
+	g.Config = strings.Replace(testConfig, `ExecStart=/usr/local/lib/devctl/devctld\n`, waits, 1)
+	stop, ended := make(chan struct{}), make(chan error)
+	c.Stop = stop
+	var nodes []Node
+	go func() {
+		var err error
+		nodes, err = c.Converge(t.Context(), g, false, func(line string) { t.Error(line) })
+		ended <- err
+	}()
+	waitNodes(t, c, alpha.name, "data-1 runs", func(nodes map[string]Node) bool { return nodes["data-1"].Running })
+	close(stop)
+	begun := time.Now()
+	err := <-ended
+	if want := "interrupted; not ready yet: data-1"; err == nil || err.Error() != want || len(nodes) != 1 {
+		t.Fatalf("got nodes %v, error %v, want %s", nodes, err, want)
+	}
+	t.Logf("given up %v later", time.Since(begun))
+
+	c.Stop = nil
+	on(t, c, nodes[0], "touch /run/others")
+	after, _ := converge(t, c, g, false)
+	if n := after["data-1"]; !n.Ready || n.ID != nodes[0].ID {
+		t.Errorf("data-1 is %+v, want %s and ready", n, nodes[0].ID)
 	}
 }
 

@@ -346,6 +346,28 @@ func TestShrunkGroupStaysSmall(t *testing.T) {
 	}
 }
 
+// TestSupervisorThatDoesNotRun is made again: it may be no more than what a devctl that was killed had made of it.
+func TestSupervisorThatDoesNotRun(t *testing.T) {
+	c := connect(t, alpha)
+	g := group(t, c, alpha, api.RoleData, 1)
+	converge(t, c, g, false)
+	whole := supervise(t, c, g)
+	details, err := c.docker.ContainerInspect(t.Context(), whole.id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.removeContainer(t.Context(), whole.id); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.docker.ContainerCreate(t.Context(), details.Config, details.HostConfig, nil, nil, strings.TrimPrefix(details.Name, "/")); err != nil {
+		t.Fatal(err)
+	}
+	if half, err := c.findSupervisor(t.Context(), alpha.name); err != nil || half == nil || half.running || half.made != whole.made {
+		t.Fatalf("the supervisor without a program is %+v, %v", half, err)
+	}
+	supervise(t, c, g)
+}
+
 func TestNoSocket(t *testing.T) {
 	t.Parallel()
 	c, err := Connect(client.WithHost("tcp://198.18.240.1:2375"))

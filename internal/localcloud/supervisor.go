@@ -125,7 +125,8 @@ func (c *Cloud) Supervise(ctx context.Context, stack string) error {
 	if err != nil {
 		return err
 	}
-	if s != nil && s.made != made {
+	// One that does not run may be half made: whoever made it may have been killed.
+	if s != nil && (s.made != made || !s.running) {
 		if err := c.dismiss(ctx, stack); err != nil {
 			return err
 		}

@@ -3,20 +3,26 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"errors"
+	"io"
+	"os"
 	"os/exec"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/creack/pty"
 )
 
 // process is a devctl that runs while the test does something to it.
 type process struct {
-	t    *testing.T
-	cmd  *exec.Cmd
-	said output // stdout and stderr
-	over chan struct{}
+	t        *testing.T
+	cmd      *exec.Cmd
+	said     output    // stdout and stderr
+	keyboard io.Writer // of its terminal, nil without one
+	over     chan struct{}
 }
 
 // output is what a running command has printed so far.
@@ -48,15 +54,51 @@ func (s *stack) start(t *testing.T, args ...string) *process {
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	p.follow(func() {})
+	return p
+}
+
+// startOnTerminal is start on a terminal of its own, with somebody at the keyboard.
+func (s *stack) startOnTerminal(t *testing.T, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, cmd: s.command(context.Background(), args...), over: make(chan struct{})}
+	p.cmd.Env = append(p.cmd.Env, "TERM=xterm", "NO_COLOR=1")
+	terminal, err := pty.StartWithSize(p.cmd, &pty.Winsize{Rows: 40, Cols: 120})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.keyboard = terminal
+	shown := make(chan struct{})
+	go func() {
+		defer close(shown)
+		_, _ = io.Copy(&p.said, terminal) // it ends with an error, as a terminal does that nobody has open any more
+	}()
+	p.follow(func() {
+		<-shown
+		_ = terminal.Close()
+	})
+	return p
+}
+
+// follow waits for the end, and sees to it that it comes. ended is called then.
+func (p *process) follow(ended func()) {
 	go func() {
 		defer close(p.over)
 		_ = p.cmd.Wait() // end reads the exit code
+		ended()
 	}()
-	t.Cleanup(func() {
+	p.t.Cleanup(func() {
 		_ = p.cmd.Process.Kill()
 		<-p.over
 	})
-	return p
+}
+
+// types presses keys.
+func (p *process) types(keys string) {
+	p.t.Helper()
+	if _, err := io.WriteString(p.keyboard, keys); err != nil {
+		p.t.Fatalf("type %q: %v\n%s", keys, err, &p.said)
+	}
 }
 
 // until waits for the moment, which has to come before devctl ends.
@@ -75,9 +117,10 @@ func (p *process) until(what string, timeout time.Duration, moment func() bool) 
 	}
 }
 
+// signal sends a signal. That devctl has ended meanwhile is for end to judge.
 func (p *process) signal(s syscall.Signal) {
 	p.t.Helper()
-	if err := p.cmd.Process.Signal(s); err != nil {
+	if err := p.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		p.t.Fatalf("%v: %v\n%s", s, err, &p.said)
 	}
 }
