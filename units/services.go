@@ -8,8 +8,11 @@ import (
 	"devctl/internal/api"
 )
 
+// KeyShard says in the environment of a Redis member which shard it is of.
+const KeyShard = "DEVCTL_SHARD"
+
 // Redis returns the unit of the member of the given shard (1-based) on a data node. Its redis.conf and users.acl
-// are in api.ServicesDir, its append-only file and nodes.conf in api.DataDir.
+// are in api.ServicesDir, its append-only file and nodes.conf in api.DataDir. Before it stops in order a replica takes over.
 func Redis(shard int, image string) Unit {
 	name := fmt.Sprintf("redis-%d.service", shard)
 	s := container{
@@ -24,6 +27,8 @@ func Redis(shard int, image string) Unit {
 	}.service()
 	s.description = fmt.Sprintf("Redis Cluster member of shard %d", shard)
 	s.documentation = "https://redis.io/docs/latest/operate/oss_and_stack/management/scaling/"
+	s.environment = []string{fmt.Sprintf("%s=%d", KeyShard, shard)}
+	s.yield = command{api.Daemon, "yield"}
 	s.startTimeout = "infinity" // loading its data takes as long as it takes
 	return s.unit(name)
 }

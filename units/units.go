@@ -41,6 +41,7 @@ type service struct {
 	startPre         command
 	start            command
 	reload           command
+	yield            command // before stop; may fail
 	stop             command
 	stopPost         command
 	remainAfterExit  bool
@@ -114,6 +115,7 @@ func (s service) unit(name string) Unit {
 		setting{"ExecStartPre", s.startPre.String()},
 		setting{"ExecStart", s.start.String()},
 		setting{"ExecReload", s.reload.String()},
+		setting{"ExecStop", tolerant(s.yield)},
 		setting{"ExecStop", s.stop.String()},
 		// With all rights (+), and whatever becomes of it (-), or what follows would not be run.
 		setting{"ExecStopPost", command{"-+" + api.Daemon, "ended", "%n"}.String()},
@@ -148,6 +150,14 @@ func (s service) unit(name string) Unit {
 	// Neither side can fail: the reader is a buffer, the writer a string.
 	_, _ = io.Copy(&text, unit.Serialize(options))
 	return Unit{Name: name, Text: text.String()}
+}
+
+// tolerant is a command whose failure changes nothing.
+func tolerant(c command) string {
+	if len(c) == 0 {
+		return ""
+	}
+	return "-" + c.String()
 }
 
 // yes is a systemd boolean, or nothing where false is the default.

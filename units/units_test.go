@@ -180,6 +180,8 @@ func TestRedisShards(t *testing.T) {
 		"--volume=/etc/devctl/services/redis-12.service:/etc/devctl/services/redis-12.service:ro ",
 		"--volume=/var/lib/devctl/data/redis-12:/var/lib/devctl/data/redis-12 ",
 		"localhost/devctl/redis:x /etc/devctl/services/redis-12.service/redis.conf ",
+		"\nEnvironment=DEVCTL_SHARD=12\n",
+		"\nExecStop=-" + api.Daemon + " yield\nExecStop=/usr/bin/podman stop ",
 	} {
 		if !strings.Contains(u.Text, want) {
 			t.Errorf("no %q in:\n%s", want, u.Text)

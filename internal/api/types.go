@@ -227,8 +227,9 @@ type Assignment struct {
 
 // Assigned is the answer of GET /v1/assignments: what all nodes have to run. Secrets are placeholders in it.
 type Assigned struct {
-	Deployed    string       `json:"deployed"`    // revision of the desired deployment, "" if none
-	Assignments []Assignment `json:"assignments"` // sorted by node, then unit
+	Deployed    string       `json:"deployed"`             // revision of the desired deployment, "" if none
+	Assignments []Assignment `json:"assignments"`          // sorted by node, then unit
+	Deployment  *Deployment  `json:"deployment,omitempty"` // the desired one, nil if none
 	// Live are the nodes whose heartbeat is fresh, Silent those elastic workers that are still waited for: who works out
 	// what a deployment changes has to know both.
 	Live   []Identity `json:"live"`

@@ -163,9 +163,10 @@ func TestGuard(t *testing.T) {
 			"next: if that is meant, devctl up --allow-replace network,data-4\n"}},
 		"one of two": {"up --yes --allow-replace data-4", []engine.Event{shrunk(), network}, 1, []string{
 			"nothing was touched:\n  network is replaced (cidr)\n", "next: if that is meant, devctl up --allow-replace data-4,network\n"}},
-		"both":       {"up --yes --allow-replace data-4,network", []engine.Event{shrunk(), network}, 0, nil},
-		"repeated":   {"up --yes --allow-replace data-4 --allow-replace network", []engine.Event{shrunk(), network}, 0, nil},
-		"not needed": {"up --yes --allow-replace main-2", nil, 0, nil},
+		"behind a refresh": {"up --yes", []engine.Event{planned(engine.OpRefresh, "local:NodeGroup", "data"), shrunk()}, 1, []string{"\n  data-4 is deleted\n"}},
+		"both":             {"up --yes --allow-replace data-4,network", []engine.Event{shrunk(), network}, 0, nil},
+		"repeated":         {"up --yes --allow-replace data-4 --allow-replace network", []engine.Event{shrunk(), network}, 0, nil},
+		"not needed":       {"up --yes --allow-replace main-2", nil, 0, nil},
 		"unknown": {"up --yes --allow-replace dta-4", []engine.Event{shrunk()}, 2, []string{
 			`--allow-replace does not take "dta-4": stack "local" has no such node; did you mean "data-4"? (use network, main-1, main-2, main-3, data-1, data-2, data-3, data-4)`}},
 		"a worker": {"up --yes --allow-replace worker-1", nil, 2, []string{
@@ -283,6 +284,39 @@ func TestUpRefusesWhatTheControllersWouldRefuse(t *testing.T) {
 	if slices.Contains(w.env.calls, "up") {
 		t.Error("machines were changed")
 	}
+}
+
+// TestNodesThatGoAreDrainedFirst: before a data node's machine goes, the controllers have moved what it has.
+func TestNodesThatGoAreDrainedFirst(t *testing.T) {
+	t.Parallel()
+	node := func(name string) api.Identity { return api.Identity{Stack: "local", Name: name, Role: api.RoleData} }
+	had := &api.Deployment{Stack: "local", Redis: api.RedisSpec{MaxMemory: 42}, Nodes: []api.Identity{node("data-3"), node("data-4")}}
+
+	t.Run("they have", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.env.preview, w.cluster.desired = []engine.Event{shrunk()}, had
+		w.cluster.statuses = []api.Status{testStatus()}
+		w.run("up", "--yes", "--allow-replace", "data-4").want(t, 0, "Moved what Redis had on data-4 to the others")
+		if len(w.cluster.deploys) != 2 {
+			t.Fatalf("%d deployments, want one before the machine goes and one after", len(w.cluster.deploys))
+		}
+		want := api.DeployRequest{Deployment: api.Deployment{Stack: "local", Redis: had.Redis, Nodes: had.Nodes[:1]}}
+		if d := cmp.Diff(want, w.cluster.deploys[0]); d != "" {
+			t.Errorf("the first is more than what runs without the node (-want +got):\n%s", d)
+		}
+	})
+	t.Run("they refuse", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.env.preview, w.cluster.desired = []engine.Event{shrunk()}, had
+		w.cluster.refuse = &api.Error{Status: 409, Message: "the deployment is refused: Redis shard 2 would lose every member it has"}
+		w.run("up", "--yes", "--allow-replace", "data-4").want(t, 1,
+			"move what Redis has on data-4 to the others, no machine was touched", "Redis shard 2 would lose every member it has", "next: devctl status")
+		if slices.Contains(w.env.calls, "up") {
+			t.Error("machines were changed")
+		}
+	})
 }
 
 func TestDeployPreview(t *testing.T) {

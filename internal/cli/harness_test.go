@@ -206,6 +206,7 @@ type fakeCluster struct {
 	asked    int
 	onStatus func(asked int)
 	assigned []api.Assignment
+	desired  *api.Deployment
 	deaf     error // of Assignments
 	snapshot []byte
 }
@@ -221,7 +222,7 @@ func (c *fakeCluster) Snapshot(_ context.Context, w io.Writer) (int64, error) {
 func (c *fakeCluster) Assignments(context.Context) (api.Assigned, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return api.Assigned{Deployed: "rev1", Assignments: c.assigned}, c.deaf
+	return api.Assigned{Deployed: "rev1", Deployment: c.desired, Assignments: c.assigned}, c.deaf
 }
 
 func (c *fakeCluster) Deploy(_ context.Context, req api.DeployRequest) (api.DeployResponse, error) {

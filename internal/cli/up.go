@@ -100,6 +100,9 @@ func runUp(ctx context.Context, d *deps, opts upOptions) error {
 	}
 	show := d.display()
 	defer show.Close()
+	if err := drain(ctx, d, show, spec, may.losses); err != nil {
+		return err
+	}
 	var summary engine.Summary
 	var out *stacks.Outputs
 	if may.idle {

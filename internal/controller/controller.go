@@ -45,7 +45,7 @@ type Config struct {
 	Log   *slog.Logger
 }
 
-// reconcileRedis is redis.Reconcile. It is a parameter so that tests can stand in for Redis.
+// reconcileRedis is that of a redis.Keeper. It is a parameter so that tests can stand in for Redis.
 type reconcileRedis func(context.Context, api.RedisSpec, []redis.Member, redis.Credentials) (api.RedisStatus, []string, error)
 
 // controller is what the API and the leader share. Its fields do not change after start.
@@ -72,7 +72,7 @@ func Run(ctx context.Context, c Config) error {
 	if err != nil {
 		return fmt.Errorf("listen for the controller API: %w", err)
 	}
-	return run(ctx, c, l, redis.Reconcile)
+	return run(ctx, c, l, new(redis.Keeper).Reconcile)
 }
 
 func run(ctx context.Context, c Config, l net.Listener, reconcile reconcileRedis) error {

@@ -211,15 +211,21 @@ func (l *leader) keepRedis(ctx context.Context, s *state) ([]api.Event, error) {
 	return news, err
 }
 
-// redisMembers are the assigned Redis members on nodes that are part of the stack.
+// redisMembers are the assigned Redis members on nodes that are part of the stack, or live while what they have moves to others.
 func (s state) redisMembers() []redis.Member {
+	nodes := map[string]api.Identity{}
+	for _, n := range s.nodes {
+		nodes[n.Name] = n.Identity
+	}
+	for _, n := range s.deployment.Nodes {
+		nodes[n.Name] = n
+	}
 	var out []redis.Member
 	for _, a := range s.assignments {
-		i := slices.IndexFunc(s.deployment.Nodes, func(n api.Identity) bool { return n.Name == a.Node })
-		if a.Shard == 0 || i < 0 {
+		n, known := nodes[a.Node]
+		if a.Shard == 0 || !known {
 			continue
 		}
-		n := s.deployment.Nodes[i]
 		out = append(out, redis.Member{
 			Node: n.Name, Zone: n.Zone, Shard: a.Shard,
 			Address: net.JoinHostPort(n.Address, strconv.Itoa(api.RedisPort(a.Shard))),

@@ -180,7 +180,7 @@ func (c *controller) getAssignments(w http.ResponseWriter, r *http.Request) erro
 	})
 	live, silent := s.around()
 	writeJSON(w, http.StatusOK, api.Assigned{
-		Deployed: s.deployed, Assignments: append([]api.Assignment{}, assigned...),
+		Deployed: s.deployed, Deployment: s.deployment, Assignments: append([]api.Assignment{}, assigned...),
 		Live: append([]api.Identity{}, live...), Silent: silent,
 	})
 	return nil

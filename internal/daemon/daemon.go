@@ -32,6 +32,7 @@ Runs on the nodes of a stack, as systemd units that come with the machine:
   agent         join, beat, and run the assigned units
   image         load a container image from the stack's bucket (clouds)
   etcd-prepare  decide how etcd starts (main nodes)
+  yield         let a replica take over from a Redis that stops (data nodes)
   controller    serve the API, and lead if elected (main nodes)
   endpoint      keep the stack's address at this node while it should be here (clouds)
   ended UNIT    decide when systemd starts a unit again that has just ended
@@ -65,6 +66,8 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		run = loadImage
 	case "etcd-prepare":
 		run = prepareEtcd
+	case "yield":
+		run = yield
 	case "controller":
 		run = runController
 	case "endpoint":

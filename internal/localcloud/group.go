@@ -169,7 +169,15 @@ func schedule(role api.Role, steps []step, formed bool) (together, oneByOne []st
 	return together, oneByOne
 }
 
-func (c *Cloud) converge(ctx context.Context, g Group, steps []step, formed bool, log func(string)) error {
+func (c *Cloud) converge(ctx context.Context, g Group, steps []step, formed bool, log func(string)) (err error) {
+	waits, end := c.rolls.begin(ctx)
+	defer func() {
+		if err != nil {
+			end(fmt.Errorf("stopped, because the %s nodes have failed", g.Role))
+			return
+		}
+		end(nil)
+	}()
 	together, oneByOne := schedule(g.Role, steps, formed)
 	if err := c.applyTogether(ctx, g, together, formed, log); err != nil {
 		return err
@@ -179,7 +187,7 @@ func (c *Cloud) converge(ctx context.Context, g Group, steps []step, formed bool
 			return interrupted(oneByOne[i:], nil)
 		}
 		if formed && c.Spare != nil && s.kind != create {
-			if err := c.Spare(ctx, s.node); err != nil {
+			if err := wait(waits, c.Spare, s.node); err != nil {
 				return fmt.Errorf("before node %s: %w", s.node.Name, err)
 			}
 		}
@@ -187,12 +195,21 @@ func (c *Cloud) converge(ctx context.Context, g Group, steps []step, formed bool
 			return err
 		}
 		if formed && c.Healthy != nil && s.kind != remove {
-			if err := c.Healthy(ctx, s.node); err != nil {
+			if err := wait(waits, c.Healthy, s.node); err != nil {
 				return fmt.Errorf("after node %s: %w", s.node.Name, err)
 			}
 		}
 	}
 	return nil
+}
+
+// wait waits for what a roll asks about a node, and says why it was given up.
+func wait(ctx context.Context, until func(context.Context, api.Identity) error, node api.Identity) error {
+	err := until(ctx, node)
+	if reason := context.Cause(ctx); reason != nil {
+		return reason
+	}
+	return err
 }
 
 // applyTogether does steps at the same time.

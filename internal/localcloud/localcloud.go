@@ -37,6 +37,7 @@ const callTimeout = 60 * time.Second
 type Cloud struct {
 	docker *client.Client
 	boots  turns
+	rolls  rolls
 	// Spare, when set, is asked before a node of a working group is taken away. It waits until the others have all that
 	// the node has; an error stops the roll there.
 	Spare func(ctx context.Context, node api.Identity) error

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -23,6 +25,7 @@ type testCluster struct {
 	members []Member
 	servers map[string]*server // by address
 	root    string
+	keeper  Keeper
 }
 
 func (c *testCluster) add(node, zone, address string, shard int) Member {
@@ -36,7 +39,7 @@ func (c *testCluster) add(node, zone, address string, shard int) Member {
 
 func (c *testCluster) reconcile() (api.RedisStatus, []string) {
 	c.t.Helper()
-	status, done, err := Reconcile(c.t.Context(), c.spec, c.members, adminCreds)
+	status, done, err := c.keeper.Reconcile(c.t.Context(), c.spec, c.members, adminCreds)
 	if err != nil {
 		c.t.Logf("reconcile: %v", err) // gossip lags behind: the next pass goes on
 	}
@@ -239,6 +242,96 @@ func TestCluster(t *testing.T) {
 	if got := readable(t, app); got < keyCount/2 || got == keyCount {
 		t.Errorf("%d of %d keys are readable, want those of two shards", got, keyCount)
 	}
+}
+
+// TestRandomFaults does to real members what TestPlanInAnyOrder does to a model: in any order some are killed, wiped and started
+// again, at once or later, while one copy of every shard keeps its disk. Afterwards everything is there.
+func TestRandomFaults(t *testing.T) {
+	t.Parallel()
+	const seed, rounds = 10753, 6
+	random := rand.New(rand.NewPCG(seed, 0))
+	c := &testCluster{t: t, root: t.TempDir(), servers: map[string]*server{}}
+	c.spec = api.RedisSpec{Shards: 3, Replicas: 1, MaxMemory: 64 << 20, NodeTimeoutMS: 500}
+	for _, p := range ring(loopback(5)) {
+		c.add(p.node, p.zone, p.address, p.shard)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			c.evidence()
+		}
+	})
+	c.settle()
+	for round := range rounds {
+		app := c.app()
+		write(t, app)
+		status := c.copied()
+		// Not the disks of two primaries: the one that is left of three is no majority, and a person has to decide.
+		shard := status.Shards[random.IntN(len(status.Shards))]
+		lost, kept := shard.Primary.Address, shard.Replicas[0].Address
+		if random.IntN(3) == 0 {
+			lost, kept = kept, lost
+		}
+		faults := []func(){func() { c.servers[lost].kill(); c.servers[lost].wipe() }}
+		for _, m := range c.members {
+			if m.Address != lost && random.IntN(4) == 0 {
+				faults = append(faults, c.servers[m.Address].kill)
+			}
+		}
+		random.Shuffle(len(faults), func(i, j int) { faults[i], faults[j] = faults[j], faults[i] })
+		for _, fault := range faults {
+			fault()
+			if random.IntN(2) == 0 {
+				c.reconcile()
+			}
+		}
+		t.Logf("round %d: %s lost its disk, %s has the copy, %d members are down", round, lost, kept, len(faults))
+		for _, i := range random.Perm(len(c.members)) {
+			if s := c.servers[c.members[i].Address]; !s.running() {
+				s.start()
+				for range random.IntN(4) {
+					c.reconcile()
+				}
+			}
+		}
+		c.settle()
+		eventually(t, "everything is there", func() error {
+			if got := readable(t, c.app()); got != keyCount {
+				return fmt.Errorf("%d of %d keys are readable", got, keyCount)
+			}
+			return nil
+		})
+	}
+}
+
+// evidence prints the last that every member has logged.
+func (c *testCluster) evidence() {
+	for _, m := range c.members {
+		log, err := os.ReadFile(c.servers[m.Address].log)
+		lines := strings.Split(strings.TrimSpace(string(log)), "\n")
+		c.t.Logf("log of %s (%v):\n%s", m, err, strings.Join(lines[max(0, len(lines)-60):], "\n"))
+	}
+}
+
+// copied waits until all replicas have what their primaries have.
+func (c *testCluster) copied() api.RedisStatus {
+	c.t.Helper()
+	var status api.RedisStatus
+	eventually(c.t, "everything is copied", func() error {
+		status, _ = c.reconcile()
+		offsets := map[int]int64{}
+		for _, m := range c.members {
+			instance, err := Inspect(c.t.Context(), m.Address, adminCreds)
+			if err != nil {
+				return err
+			}
+			if other, seen := offsets[m.Shard]; seen && other != instance.Offset {
+				return fmt.Errorf("members of shard %d are at %d and %d", m.Shard, other, instance.Offset)
+			}
+			offsets[m.Shard] = instance.Offset
+		}
+		return nil
+	})
+	return status
 }
 
 // TestReplacedFasterThanDetected rolls a real cluster: node by node loses all its members and their disks, and has

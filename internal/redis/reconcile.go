@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"devctl/internal/api"
 )
@@ -21,7 +22,7 @@ const rounds = 4
 //
 // It returns what the cluster is afterwards and what was done, one sentence each. A member that gives no answer is
 // no error: it is among the problems of the status. An error says which step failed; the others were still done.
-func Reconcile(ctx context.Context, spec api.RedisSpec, members []Member, creds Credentials) (api.RedisStatus, []string, error) {
+func (k *Keeper) Reconcile(ctx context.Context, spec api.RedisSpec, members []Member, creds Credentials) (api.RedisStatus, []string, error) {
 	clients := map[string]*client{} // by address
 	for _, m := range members {
 		if clients[m.Address] == nil {
@@ -38,7 +39,9 @@ func Reconcile(ctx context.Context, spec api.RedisSpec, members []Member, creds 
 			return api.RedisStatus{}, done, fmt.Errorf("observe the Redis Cluster: %w", err)
 		}
 		p := draw(spec, members, seen, silent)
-		steps := p.plan()
+		now := time.Now()
+		k.note(p, now)
+		steps := k.due(p, p.plan(), now)
 		if len(steps) == 0 || reflect.DeepEqual(steps, last) { // what was asked for takes its time
 			return p.status(), done, nil
 		}

@@ -1,7 +1,7 @@
 // Package redis knows what a Redis Cluster is made of: the files of one member (Files), what a member says about
-// itself (Inspect), and the steps that turn members into one cluster and keep it whole (Reconcile).
+// itself (Inspect), and the steps that turn members into one cluster and keep it whole (Keeper).
 //
-// Rendering and planning are pure. Only Inspect and Reconcile talk to Redis.
+// Rendering and planning are pure. Only Inspect, Keeper and Yield talk to Redis.
 package redis
 
 import (

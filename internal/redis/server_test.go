@@ -55,7 +55,7 @@ type server struct {
 // the tests at the same time need two networks: they differ by process.
 func loopback(test int) string {
 	pid := os.Getpid()
-	return fmt.Sprintf("127.%d.%d", 100+pid%100, 1+pid/100%60*4+test)
+	return fmt.Sprintf("127.%d.%d", 100+pid%100, 1+pid/100%40*6+test)
 }
 
 // newServer writes the files of a member. Nodes are addresses of the loopback network; several of them share
@@ -120,6 +120,9 @@ func (s *server) kill() {
 	}
 	_ = s.process.Wait() // "signal: killed"
 }
+
+// running tells whether the server was started and not killed since.
+func (s *server) running() bool { return s.process.ProcessState == nil }
 
 // wipe deletes what the server kept.
 func (s *server) wipe() {

@@ -153,16 +153,16 @@ func setting(c *redis.ClusterClient, prefix string) func(context.Context, int) e
 	return func(ctx context.Context, i int) error { return c.Set(ctx, fmt.Sprint(prefix, i), i, 0).Err() }
 }
 
-// settingAndGetting writes a key and reads it back.
-func settingAndGetting(c *redis.ClusterClient) func(context.Context, int) error {
-	set := setting(c, "both-")
+// settingAndGetting writes a new key each time and reads it back.
+func settingAndGetting(c *redis.ClusterClient, prefix string) func(context.Context, int) error {
+	set := setting(c, prefix)
 	return func(ctx context.Context, i int) error {
 		if err := set(ctx, i); err != nil {
 			return err
 		}
-		got, err := c.Get(ctx, fmt.Sprint("both-", i)).Int()
+		got, err := c.Get(ctx, fmt.Sprint(prefix, i)).Int()
 		if err == nil && got != i {
-			err = fmt.Errorf("both-%d is %d", i, got)
+			err = fmt.Errorf("%s%d is %d", prefix, i, got)
 		}
 		return err
 	}

@@ -20,7 +20,9 @@ const writesResume = 5 * time.Second
 // on within seconds, the shard has its replica again by itself, everybody forgets who is gone, and nothing confirmed is lost.
 func TestPrimaryLost(t *testing.T) {
 	s := newStack(t, "e2esafe", "198.18.84.0/24")
+	s.editSpec(t, three, four)
 	s.must(t, 15*time.Minute, "up", "--yes")
+	t.Run("a node is wanted no more", func(t *testing.T) { loseWanted(t, s) })
 
 	for i, fault := range []struct {
 		name   string
@@ -63,6 +65,48 @@ func TestPrimaryLost(t *testing.T) {
 			l.check(t)
 		})
 	}
+}
+
+// The number of data nodes in the shipped spec, and one more.
+const three, four = "count: 3                 # Redis", "count: 4                 # Redis"
+
+// loseWanted takes the fourth data node out of the spec, which has the only replicas of two shards.
+func loseWanted(t *testing.T, s *stack) {
+	before := s.status(t)
+	checkStatus(t, before, 9)
+	c := s.client(t)
+	l := &ledger{c: s.client(t), prefix: "shrunk-"}
+	confirmed := startTraffic(t, "the writer that waits for replicas", l.set)
+	var clients []*traffic
+	for i, shard := range before.Redis.Shards {
+		clients = append(clients, startTraffic(t, fmt.Sprint("who writes and reads in shard ", i+1),
+			settingAndGetting(s.client(t), shardKey(t, c, "shrinking", shard.Primary.Address))))
+	}
+	s.editSpec(t, four, three)
+	for count, want := range map[string]string{
+		three:                              "this would take away what nobody can make again, nothing was touched:\n  data-4 is deleted",
+		"count: 1                 # Redis": "devctl:nodes.data.count",
+	} {
+		s.editSpec(t, three, count)
+		if r := s.run(t, time.Minute, "up", "--yes"); r.code == 0 || !strings.Contains(r.stderr, want) {
+			t.Errorf("up with %s: exit %d, want %q:\n%s", count, r.code, want, r.stderr)
+		}
+		s.editSpec(t, count, three)
+	}
+	sameMachines(t, before, s.status(t))
+
+	up := s.must(t, 5*time.Minute, "up", "--yes", "--allow-replace", "data-4")
+	if want := "Moved what Redis had on data-4 to the others"; !strings.Contains(up.stderr, want) {
+		t.Errorf("up does not say %q:\n%s", want, up.stderr)
+	}
+	after := s.status(t)
+	checkStatus(t, after, 8)
+	waitFor(t, "nobody remembers who is gone", 10*time.Second, func() error { return remembered(t, c, after) })
+	for _, w := range clients {
+		w.stop(t, unserved)
+	}
+	confirmed.end()
+	l.check(t)
 }
 
 // clusterID asks the member at an address who it is.

@@ -23,7 +23,7 @@ func TestAllMainsLost(t *testing.T) {
 	before, started := s.status(t), s.startedOn(t, api.RoleWorker, api.RoleData)
 	s.waitSnapshot(t)
 
-	clients := startTraffic(t, "a client that knows the address alone", settingAndGetting(s.client(t, patient)))
+	clients := startTraffic(t, "a client that knows the address alone", settingAndGetting(s.client(t, patient), "both-"))
 	s.loseMains(t)
 	lost := time.Now()
 
