@@ -108,10 +108,11 @@ func startRedis(t *testing.T) api.RedisStatus {
 			Node: self.Name, Zone: self.Zone, Shard: shard, Ready: true, Address: fmt.Sprintf("%s:%d", self.Address, api.RedisPort(shard)),
 		})
 	}
+	var keeper redis.Keeper
 	var status api.RedisStatus
 	eventually(t, "the cluster is whole", func() error {
 		var err error
-		status, _, err = redis.Reconcile(t.Context(), spec, members, admin)
+		status, _, err = keeper.Reconcile(t.Context(), spec, members, admin)
 		if err == nil && (status.State != "ok" || status.Replicas != 3) {
 			err = fmt.Errorf("%+v", status)
 		}

@@ -90,7 +90,7 @@ func killHolder(t *testing.T, s *stack, before api.Status) {
 // loseQuorum pauses two of three mains for longer than anybody's lease lasts. Without an answer nothing is changed.
 func loseQuorum(t *testing.T, s *stack, before api.Status) {
 	started := s.startedOn(t, api.RoleWorker, api.RoleData)
-	w := startTraffic(t, "a client", settingAndGetting(s.client(t, patient)))
+	w := startTraffic(t, "a client", settingAndGetting(s.client(t, patient), "quorum-"))
 	leader := before.Etcd.Leader
 	paused := []string{node(t, before, leader).ID, node(t, before, map[string]string{"main-1": "main-2", "main-2": "main-3", "main-3": "main-1"}[leader]).ID}
 	docker(t, append([]string{"pause"}, paused...)...)

@@ -20,7 +20,7 @@ func TestTenMinutesWithoutControlPlane(t *testing.T) {
 	before := s.status(t)
 	checkStatus(t, before, 8)
 	started := s.startedOn(t, api.RoleWorker, api.RoleData)
-	resident := startTraffic(t, "a client that stays connected", settingAndGetting(s.client(t, patient)))
+	resident := startTraffic(t, "a client that stays connected", settingAndGetting(s.client(t, patient), "resident-"))
 	newcomers := startTraffic(t, "new clients", s.arriving(t))
 
 	// The supervisor starts mains that end, so they run on: two of them without what they are there for, and one that gives no answer at
@@ -59,6 +59,6 @@ func (s *stack) arriving(t *testing.T) func(context.Context, int) error {
 		<-next.C
 		c := redis.NewClusterClient(options)
 		defer c.Close()
-		return settingAndGetting(c)(ctx, i)
+		return settingAndGetting(c, "new-")(ctx, i)
 	}
 }
