@@ -59,7 +59,9 @@ func TestStopGivesFirstNodesUp(t *testing.T) {
 	c := connect(t, alpha)
 	g := group(t, c, alpha, api.RoleData, 1)
 	const waits = `ExecStart=/bin/sh -c 'until test -e /run/others; do sleep 0.1; done'\n`
-	g.Config = strings.Replace(testConfig, `ExecStart=/usr/local/lib/devctl/devctld\n`, waits, 1)
+	if g.Config = strings.Replace(testConfig, `ExecStart=/usr/local/bin/devctld\n`, waits, 1); g.Config == testConfig {
+		t.Fatal("the test's machines start no agent")
+	}
 	stop, ended := make(chan struct{}), make(chan error)
 	c.Stop = stop
 	var nodes []Node
