@@ -278,7 +278,8 @@ type Status struct {
 	Problems []string       `json:"problems"` // empty when healthy; each one sentence for people
 	Deployed string         `json:"deployed"` // revision of the desired deployment, "" if none
 	Settled  bool           `json:"settled"`  // everything desired runs and is ready
-	Nodes    []NodeStatus   `json:"nodes"`    // sorted by role, then name; those whose heartbeat is fresh, and those that are missing
+	Nodes    []NodeStatus   `json:"nodes"`    // those whose heartbeat is fresh; sorted by role, then name
+	Missing  []NodeStatus   `json:"missing"`  // those that are expected and do not beat, sorted the same way
 	Etcd     EtcdStatus     `json:"etcd"`
 	Redis    RedisStatus    `json:"redis"`
 	Endpoint EndpointStatus `json:"endpoint"`
@@ -307,9 +308,6 @@ type NodeStatus struct {
 	// Outdated: the stack's machines are made from another one by now. Only devctl can tell, the controllers leave it out.
 	Outdated bool `json:"outdated,omitempty"`
 }
-
-// Live tells whether the node beats.
-func (n NodeStatus) Live() bool { return n.State != NodeMissing }
 
 // EtcdStatus counts members.
 type EtcdStatus struct {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"devctl/internal/api"
@@ -27,7 +28,7 @@ func statusChanges(a, b api.Status) []string {
 	case a.Settled != b.Settled:
 		say("deployment %s is in progress", b.Deployed)
 	}
-	lines = append(lines, nodeChanges(a.Nodes, b.Nodes)...)
+	lines = append(lines, nodeChanges(a, b)...)
 	if a.Etcd != b.Etcd {
 		say("etcd: %d of %d members healthy, leader %s", b.Etcd.Healthy, b.Etcd.Members, orNobody(b.Etcd.Leader))
 	}
@@ -50,23 +51,18 @@ func statusChanges(a, b api.Status) []string {
 	return lines
 }
 
-func nodeChanges(a, b []api.NodeStatus) []string {
+func nodeChanges(a, b api.Status) []string {
 	var lines []string
 	before := map[string]api.NodeStatus{}
-	for _, n := range a {
+	for _, n := range a.Nodes {
 		before[n.Name] = n
 	}
 	after := map[string]bool{}
-	for _, n := range b {
+	for _, n := range b.Nodes {
 		after[n.Name] = true
 		was, known := before[n.Name]
 		switch {
-		case !n.Live():
-			if was.Live() {
-				lines = append(lines, n.Name+" is missing: nothing is heard of it")
-			}
-			continue
-		case !known || !was.Live():
+		case !known:
 			lines = append(lines, fmt.Sprintf("%s is there: %s, units %s", n.Name, n.State, unitCount(n)))
 			continue
 		case was.ID != n.ID:
@@ -76,8 +72,12 @@ func nodeChanges(a, b []api.NodeStatus) []string {
 		}
 		lines = append(lines, unitChanges(n.Name, was.Units, n.Units)...)
 	}
-	for _, n := range a {
-		if !after[n.Name] {
+	for _, n := range a.Nodes {
+		switch missing := slices.ContainsFunc(b.Missing, func(m api.NodeStatus) bool { return m.Name == n.Name }); {
+		case after[n.Name]:
+		case missing:
+			lines = append(lines, n.Name+" is missing: nothing is heard of it")
+		default:
 			lines = append(lines, n.Name+" is gone: it is no part of the stack any more")
 		}
 	}

@@ -65,9 +65,9 @@ them, and a snapshot brings the main nodes back.`,
 		Use:   "snapshot",
 		Short: "Take, list and restore snapshots of etcd",
 		Long: `The leading controller takes a snapshot a few seconds after a change is done, and every quarter of an hour. On local
-the last 24 are kept in a Docker volume of the stack, on AWS those of the last week in the stack's bucket: places that outlive
-all main nodes and go with the stack. On DigitalOcean none are kept, for droplets have no rights in Spaces: save some
-yourself. Snapshots hold passwords: their files are readable by their owner only.`,
+the last 24 are kept in a Docker volume of the stack, on AWS those of the last week in the stack's bucket: places that
+outlive all main nodes and go with the stack. On DigitalOcean none are kept, for droplets have no rights in Spaces: save
+some yourself. Snapshots hold passwords: their files are readable by their owner only.`,
 		Example: `  devctl etcd snapshot list -o json | jq -r '.[0].name'
   devctl etcd snapshot save
   devctl etcd snapshot restore 20261121T075600.123Z`,

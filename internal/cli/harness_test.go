@@ -344,8 +344,9 @@ func brokenStatus() api.Status {
 	st := testStatus()
 	st.Healthy, st.Settled = false, false
 	st.Problems = []string{"data-3 has been silent for 1m15s", "redis-2.service on data-2 is activating (auto-restart)", "Redis has no replica of slots 5461-10922."}
-	st.Nodes[7].State, st.Nodes[7].Units = "missing", []api.UnitStatus{}
-	st.Nodes[7].LastHeartbeat = testTime.Add(-75 * time.Second)
+	missing := st.Nodes[7]
+	missing.State, missing.Units, missing.LastHeartbeat = api.NodeMissing, []api.UnitStatus{}, testTime.Add(-75*time.Second)
+	st.Nodes, st.Missing = st.Nodes[:7], []api.NodeStatus{missing}
 	st.Nodes[6].State = "degraded"
 	st.Nodes[6].Units[3] = api.UnitStatus{Name: "redis-2.service", Active: "activating", Sub: "auto-restart",
 		Message: "exit code 1\nFatal error, can't open config file\n"}

@@ -14,9 +14,7 @@ import (
 func nodeRows(spec *stacks.Spec, st api.Status, s output.Style) ([]string, []progress.Row) {
 	live := map[string]api.NodeStatus{}
 	for _, n := range st.Nodes {
-		if n.Live() {
-			live[n.Name] = n
-		}
+		live[n.Name] = n
 	}
 	var rows []progress.Row
 	for _, id := range spec.Identities() {
@@ -55,7 +53,7 @@ func waitingFor(spec *stacks.Spec, st api.Status) string {
 	live := map[string]bool{}
 	var busy []string
 	for _, n := range st.Nodes {
-		live[n.Name] = n.Live()
+		live[n.Name] = true
 		for _, unit := range busyUnits(n) {
 			busy = append(busy, unit+" on "+n.Name)
 		}

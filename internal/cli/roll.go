@@ -330,7 +330,7 @@ func (r *roll) seen(st api.Status, node api.Identity, old string) string {
 
 // nodeOf is the node of that name, if it beats.
 func nodeOf(st api.Status, name string) (api.NodeStatus, bool) {
-	i := slices.IndexFunc(st.Nodes, func(n api.NodeStatus) bool { return n.Name == name && n.Live() })
+	i := slices.IndexFunc(st.Nodes, func(n api.NodeStatus) bool { return n.Name == name })
 	if i < 0 {
 		return api.NodeStatus{}, false
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 
 	"devctl/internal/api"
 	"devctl/internal/cli/output"
+	"devctl/internal/plan"
 )
 
 // statusTimeout is how long the controllers are asked before that counts as no answer.
@@ -29,15 +31,15 @@ func newStatusCommand(d *deps) *cobra.Command {
 		Long: `Shows the stack as its controllers see it: its nodes with their units, etcd, the shards of the Redis cluster, and who
 holds the endpoint. A node is ready when its heartbeat is fresh and all its units work, degraded when a unit does not,
 and missing when nothing is heard of it: it has not joined yet, hangs, or is being replaced; its line has the last
-heartbeat and machine. A unit that does not work comes with its last log lines. A node is marked as outdated that was
-made from an older machine configuration than the stack's newest. The exit code is 0 when the controllers answered,
-healthy or not; the JSON has the field "healthy".
+heartbeat and machine, and the JSON has it in "missing" rather than in "nodes". A unit that does not work comes with its
+last log lines. A node is marked as outdated that was made from an older machine configuration than the stack's newest.
+The exit code is 0 when the controllers answered, healthy or not; the JSON has the field "healthy".
 
 With --watch it goes on: a terminal is redrawn every 2 seconds, elsewhere what changes is told line by line (with
 -o json, as one document for every change).`,
 		Example: `  devctl status
   devctl status --watch
-  devctl status -o json | jq -r '.nodes[] | select(.state != "ready") | .name'
+  devctl status -o json | jq -r '.nodes + .missing | .[] | select(.state != "ready") | .name'
   devctl status -o json | jq -r '.nodes[] | select(.outdated) | .name'`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return runStatus(cmd.Context(), d, opts) },
@@ -96,7 +98,8 @@ func statusLines(st api.Status, now time.Time, s output.Style) []string {
 		}
 	}
 	lines := []string{fmt.Sprintf("Stack %s: %s, %s", s.Bold(st.Stack), health, deployed), ""}
-	lines = append(lines, nodeGrid(st.Nodes, now, s).Lines()...)
+	expected := slices.SortedFunc(slices.Values(slices.Concat(st.Nodes, st.Missing)), plan.CompareNodes)
+	lines = append(lines, nodeGrid(expected, now, s).Lines()...)
 	if names := outdated(st.Nodes); len(names) > 0 {
 		lines = append(lines, s.Warn(outdatedText(names)))
 	}
@@ -140,7 +143,7 @@ func nodeState(n api.NodeStatus, s output.Style) string {
 
 // unitCount is how many of a node's units do their work: 3/4. Of a missing node nobody knows.
 func unitCount(n api.NodeStatus) string {
-	if !n.Live() {
+	if n.State == api.NodeMissing {
 		return "-"
 	}
 	ready := 0

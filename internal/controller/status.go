@@ -18,22 +18,20 @@ import (
 // status judges the state: what is live, what is wrong with it, and whether everything desired runs. It knows
 // nothing of etcd's members.
 func (s state) status(stack string, now time.Time) api.Status {
-	st := api.Status{Stack: stack, Deployed: s.deployed, Problems: []string{}, Nodes: []api.NodeStatus{}, Redis: s.redis.RedisStatus}
+	st := api.Status{Stack: stack, Deployed: s.deployed, Problems: []string{}, Nodes: []api.NodeStatus{}, Missing: []api.NodeStatus{}, Redis: s.redis.RedisStatus}
 	for _, n := range s.nodes {
 		st.Nodes = append(st.Nodes, nodeStatus(n, s.units[n.Name]))
 	}
 	missing := s.missing()
 	for _, id := range missing {
 		t := s.told.Nodes[id.Name] // of one that never came there is nothing
-		st.Nodes = append(st.Nodes, api.NodeStatus{
+		st.Missing = append(st.Missing, api.NodeStatus{
 			Name: id.Name, ID: t.ID, Role: id.Role, Zone: id.Zone, Address: id.Address,
 			State: api.NodeMissing, LastHeartbeat: t.Silent, Units: []api.UnitStatus{},
 		})
 	}
-	slices.SortFunc(st.Nodes, func(a, b api.NodeStatus) int {
-		rank := func(r api.Role) int { return slices.Index(api.Roles(), r) }
-		return cmp.Or(cmp.Compare(rank(a.Role), rank(b.Role)), plan.CompareNames(a.Name, b.Name))
-	})
+	slices.SortFunc(st.Nodes, plan.CompareNodes)
+	slices.SortFunc(st.Missing, plan.CompareNodes)
 	problem := func(some ...string) { st.Problems = append(st.Problems, some...) }
 	if s.deployment == nil {
 		problem("nothing is deployed yet")

@@ -213,6 +213,12 @@ func compareAssignments(a, b api.Assignment) int {
 	return cmp.Or(cmp.Compare(a.Shard, b.Shard), CompareNames(a.Node, b.Node), cmp.Compare(a.Unit, b.Unit))
 }
 
+// CompareNodes orders nodes by role, then by name.
+func CompareNodes(a, b api.NodeStatus) int {
+	rank := func(r api.Role) int { return slices.Index(api.Roles(), r) }
+	return cmp.Or(cmp.Compare(rank(a.Role), rank(b.Role)), CompareNames(a.Name, b.Name))
+}
+
 // CompareNames orders node names as people count: data-2 before data-10.
 func CompareNames(a, b string) int {
 	prefix := func(s string) string { return strings.TrimRight(s, "0123456789") }

@@ -99,7 +99,7 @@ func loseWanted(t *testing.T, s *stack) {
 	if want := "Moved what Redis had on data-4 to the others"; !strings.Contains(up.stderr, want) {
 		t.Errorf("up does not say %q:\n%s", want, up.stderr)
 	}
-	after := s.status(t)
+	after := s.waitStatus(t, "the node that is gone is not waited for", 12*time.Second, func(st api.Status) bool { return len(st.Nodes) == 8 })
 	checkStatus(t, after, 8)
 	waitFor(t, "nobody remembers who is gone", 10*time.Second, func() error { return remembered(t, c, after) })
 	for _, w := range clients {
