@@ -2,7 +2,9 @@ package e2e
 
 import (
 	"bytes"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -11,125 +13,223 @@ import (
 	"time"
 )
 
-// moment is a point in the life of an `up`, seen from outside.
+// moment is a point in the life of a command, seen from outside.
 type moment struct {
+	command string
 	name    string
+	// engine tells that pulumi is at work then. Services are deployed without it.
+	engine  bool
 	reached func(*process) bool
 }
 
+// moments of an `up` of a stack that was not there.
 func moments(t *testing.T, s *stack) []moment {
-	said := func(text string) func(*process) bool {
-		return func(p *process) bool { return strings.Contains(p.said.String(), text) }
-	}
 	exist := func(kind string, n int) func(*process) bool {
-		return func(*process) bool {
-			count := 0
-			for _, object := range s.labelled(t) {
-				if strings.HasPrefix(object, kind+" ") {
-					count++
-				}
-			}
-			return count >= n
-		}
+		return func(p *process) bool { return said(1, "Bringing up stack")(p) && s.count(t, kind) >= n }
 	}
 	return []moment{
-		{"the engine starts", said("Bringing up stack")},
-		{"the network exists", exist("network", 1)},
-		{"the first node exists", exist("container", 1)},
-		{"all nodes exist", exist("container", 8)},
-		{"services are deployed", said("Deploying on stack")},
+		{"up", "the engine starts", true, said(1, "Bringing up stack")},
+		{"up", "the network exists", true, exist("network", 1)},
+		{"up", "the first node exists", true, exist("container", 1)},
+		{"up", "all nodes exist", true, exist("container", 8)},
+		{"up", "services are deployed", false, said(1, "Deploying on stack")},
 	}
 }
 
-// TestInterruptedByKill kills devctl with SIGKILL at many moments of `up`. Nobody has to unlock or clean up anything.
-func TestInterruptedByKill(t *testing.T) {
-	s := newStack(t, "e2eint", "198.18.94.0/24")
-	kill := func(t *testing.T, m moment) {
-		p := s.start(t, "up", "--yes")
-		p.until(m.name, 2*time.Minute, func() bool { return m.reached(p) })
-		p.signal(syscall.SIGKILL)
-		p.end(10*time.Second, -1)
-		waitFor(t, "the engine is gone with devctl", 5*time.Second, func() error { return s.noEngine() })
+// laterMoments are those of a `deploy` that changes Redis, and of a `destroy`.
+func laterMoments() []moment {
+	return []moment{
+		{"deploy", "the engine reads the state", true, func(p *process) bool { return len(p.engines()) > 0 }},
+		{"deploy", "the first service is renewed", false, said(1, " is active")},
+		{"destroy", "the engine starts", true, said(1, "Destroying stack")},
+		{"destroy", "the first node is gone", true, said(1, ": removed")},
+		{"destroy", "half of the nodes are gone", true, said(4, ": removed")},
 	}
-	for _, m := range moments(t, s) {
-		t.Run("destroy after a kill when "+m.name, func(t *testing.T) {
-			kill(t, m)
-			s.must(t, 2*time.Minute, "destroy", "--yes")
-			if left := s.labelled(t); len(left) > 0 {
-				t.Errorf("destroy left %v", left)
+}
+
+// said is reached when devctl has said the text n times.
+func said(n int, text string) func(*process) bool {
+	return func(p *process) bool { return strings.Count(p.said.String(), text) >= n }
+}
+
+// way is how a command is interrupted at a moment, and how it has to end then.
+type way struct {
+	name      string
+	interrupt func(p *process, m moment)
+}
+
+var ctrlC = way{"Ctrl-C", func(p *process, m moment) {
+	p.signal(syscall.SIGINT)
+	p.end(time.Minute, 130, "next: ")
+}}
+
+func ways() []way {
+	return []way{
+		ctrlC,
+		{"Ctrl-C twice", func(p *process, m moment) {
+			p.signal(syscall.SIGINT)
+			p.saysOrEnds("Ctrl-C again stops at once", 10*time.Second)
+			p.signal(syscall.SIGINT)
+			p.end(20*time.Second, 130, "next: ")
+		}},
+		{"kill -9 of devctl", func(p *process, m moment) {
+			p.signal(syscall.SIGKILL)
+			p.end(10*time.Second, -1)
+		}},
+		{"kill -9 of the engine", func(p *process, m moment) {
+			if m.engine {
+				p.until("the engine runs", time.Minute, func() bool { return len(p.engines()) > 0 })
 			}
+			engines := p.engines()
+			for _, pid := range engines {
+				_ = syscall.Kill(pid, syscall.SIGKILL) // an error is that it has just ended, which p.end sees
+			}
+			switch {
+			case m.engine:
+				p.end(time.Minute, 1, "pulumi was ended by a signal (killed)", "run the command again")
+			case len(engines) > 0:
+				p.t.Errorf("services are deployed with the engine %v:\n%s", engines, &p.said)
+			default: // there is none to kill
+				p.end(2*time.Minute, 0)
+			}
+		}},
+	}
+}
+
+// combination is an interruption, and the command that has to work after it.
+type combination struct {
+	moment
+	way
+	next string
+}
+
+func (c combination) String() string {
+	return fmt.Sprintf("%s when %s, %s, then %s", c.command, c.moment.name, c.way.name, c.next)
+}
+
+// combinations are all moments in all ways, each followed by the command that the one before was not: up and destroy come after
+// every moment and every way.
+func combinations(moments []moment) []combination {
+	var all []combination
+	for i, m := range moments {
+		for j, w := range ways() {
+			all = append(all, combination{m, w, []string{"destroy", "up"}[(i+j)%2]})
+		}
+	}
+	return all
+}
+
+// TestInterrupted interrupts up, deploy and destroy at ten moments in four ways. Nobody has to unlock or clean up anything: the
+// next up or destroy just works, and nothing is left that nobody knows of.
+func TestInterrupted(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, "e2eint", "198.18.94.0/24")
+	// An interrupted up was one of a new stack, everything else needs one that is up: each begins with what another one left.
+	waiting := map[bool][]combination{false: combinations(moments(t, s)), true: combinations(laterMoments())}
+	isUp := false
+	for len(waiting[false])+len(waiting[true]) > 0 {
+		if len(waiting[isUp]) == 0 {
+			s.must(t, 5*time.Minute, map[bool]string{false: "up", true: "destroy"}[isUp], "--yes")
+			isUp = !isUp
+		}
+		c := waiting[isUp][0]
+		waiting[isUp] = waiting[isUp][1:]
+		passed := t.Run(c.String(), func(t *testing.T) {
+			s.interrupt(t, c)
+			isUp = c.next == "up"
 		})
+		if !passed {
+			return // what the others would begin with is not known
+		}
 	}
-	// Each up goes on where the one before was killed.
-	for _, m := range moments(t, s) {
-		t.Run("up after a kill when "+m.name, func(t *testing.T) { kill(t, m) })
-	}
-	s.must(t, 5*time.Minute, "up", "--yes")
-	checkStatus(t, s.status(t), 8)
-
-	t.Run("destroy without state and spec", func(t *testing.T) {
-		// Some nodes are stopped, some paused, and all that is known of the stack is what Docker has.
-		st := s.status(t)
-		docker(t, "pause", node(t, st, "data-1").ID)
-		docker(t, "stop", "--time", "0", node(t, st, "main-1").ID)
-		for _, path := range []string{filepath.Join(s.home, "state"), filepath.Join(s.dir, s.specFile())} {
-			if err := os.RemoveAll(path); err != nil {
-				t.Fatal(err)
-			}
-		}
-		r := s.must(t, 2*time.Minute, "destroy", "--yes")
-		if want := "Removing what is left of stack e2eint and in no state: "; !strings.Contains(r.stderr, want) {
-			t.Errorf("destroy does not say %q:\n%s", want, r.stderr)
-		}
-		if left := s.labelled(t); len(left) > 0 {
-			t.Errorf("destroy left %v", left)
-		}
-	})
 }
 
-// TestInterruptedByPerson presses Ctrl-C, once and twice.
-func TestInterruptedByPerson(t *testing.T) {
-	s := newStack(t, "e2eint", "198.18.94.0/24")
-	nodesExist := moments(t, s)[3]
+// interrupt interrupts a command, and runs the next one.
+func (s *stack) interrupt(t *testing.T, c combination) {
+	args := []string{c.command, "--yes"}
+	if c.command == "deploy" {
+		s.changeRedis(t)
+	}
+	p := s.start(t, args...)
+	p.until(c.moment.name, 2*time.Minute, func() bool { return c.reached(p) })
+	c.interrupt(p, c.moment)
+	waitFor(t, "the engine is gone with devctl", 5*time.Second, func() error { return s.noEngine() })
+	s.allLabelled(t)
+	left := s.containers(t)
+	s.must(t, 5*time.Minute, c.next, "--yes")
+	if c.next == "destroy" {
+		s.nothingLeft(t)
+		return
+	}
+	checkStatus(t, s.status(t), 8)
+	if now := s.containers(t); c.way.name == ctrlC.name && slices.ContainsFunc(left, func(id string) bool { return !slices.Contains(now, id) }) {
+		t.Errorf("up made nodes anew that were whole: there are %v, were %v", now, left)
+	}
+	if supervisor := docker(t, "ps", "--quiet", "--filter", "label=devctl.stack="+s.name, "--filter", "label=devctl.role=supervisor"); supervisor == "" {
+		t.Error("the stack has no supervisor after up")
+	}
+}
 
-	t.Run("once", func(t *testing.T) {
-		p := s.start(t, "up", "--yes")
-		p.until(nodesExist.name, 2*time.Minute, func() bool { return nodesExist.reached(p) })
-		p.signal(syscall.SIGINT)
-		p.end(time.Minute, 130, "Interrupted: finishing the steps that run", "next: ")
-		// Docker restarts only nodes that were ready: so devctl marks those that are finished.
-		for _, id := range s.containers(t) {
-			if policy := docker(t, "inspect", "--format", "{{.HostConfig.RestartPolicy.Name}}", id); policy != "unless-stopped" {
-				t.Errorf("node %s was left in the middle of its boot", id)
+// changeRedis changes the spec so that a deploy has every Redis instance started anew.
+func (s *stack) changeRedis(t *testing.T) {
+	t.Helper()
+	from, to := "maxmemory: 64MiB", "maxmemory: 65MiB"
+	if strings.Contains(s.read(t, s.specFile()), to) {
+		from, to = to, from
+	}
+	s.editSpec(t, from, to)
+}
+
+// allLabelled wants everything in Docker that has the stack's name, or belongs to what has, to carry the stack's label: by that it
+// is found.
+func (s *stack) allLabelled(t *testing.T) {
+	t.Helper()
+	cached := strings.Fields(docker(t, "volume", "ls", "--quiet", "--filter", "label=devctl.cache"))
+	var volumes []string
+	named := "name=devctl-" + s.name + "-"
+	if ids := strings.Fields(docker(t, "ps", "--all", "--quiet", "--filter", named)); len(ids) > 0 {
+		// Docker may still be removing what it was told to: of a container that is gone there is nothing to say.
+		mounted, _ := exec.Command("docker", append([]string{"inspect", "--format", "{{range .Mounts}}{{.Name}} {{end}}"}, ids...)...).Output()
+		volumes = strings.Fields(string(mounted))
+	}
+	known := s.labelled(t)
+	for kind, list := range map[string][]string{
+		"container": strings.Fields(docker(t, "ps", "--all", "--quiet", "--filter", named)),
+		"network":   strings.Fields(docker(t, "network", "ls", "--quiet", "--filter", "name=^devctl-"+s.name+"$")),
+		"volume":    append(volumes, strings.Fields(docker(t, "volume", "ls", "--quiet", "--filter", named))...),
+	} {
+		for _, id := range list {
+			if !slices.Contains(known, kind+" "+id) && !slices.Contains(cached, id) {
+				t.Errorf("the %s %s of the stack is not found by its label", kind, id)
 			}
 		}
-		before := s.containers(t)
-		s.must(t, 2*time.Minute, "up", "--yes")
-		if after := s.containers(t); !slices.Equal(before, after) {
-			t.Errorf("the next up made nodes anew: %v, before %v", after, before)
-		}
-		checkStatus(t, s.status(t), 8)
-		s.must(t, 2*time.Minute, "destroy", "--yes")
-	})
+	}
+}
 
-	t.Run("twice", func(t *testing.T) {
-		p := s.start(t, "up", "--yes")
-		exists := moments(t, s)[2]
-		p.until(exists.name, 2*time.Minute, func() bool { return exists.reached(p) })
-		p.signal(syscall.SIGINT)
-		p.until("it says so", 10*time.Second, func() bool { return strings.Contains(p.said.String(), "Ctrl-C again stops at once") })
-		p.signal(syscall.SIGINT)
-		p.end(15*time.Second, 130, "Stopping at once", "may be half done: creating ", "next: ")
-		left := s.labelled(t)
-		waitFor(t, "the engine is gone", 5*time.Second, func() error { return s.noEngine() })
-		if later := s.labelled(t); len(later) != len(left) {
-			t.Errorf("after devctl ended there were %v, then %v", left, later)
+// nothingLeft wants the stack to be gone, from Docker and from the state.
+func (s *stack) nothingLeft(t *testing.T) {
+	t.Helper()
+	s.allLabelled(t)
+	if left := s.labelled(t); len(left) > 0 {
+		t.Errorf("destroy left %v", left)
+	}
+	err := filepath.WalkDir(filepath.Join(s.home, "state"), func(path string, d os.DirEntry, err error) error {
+		kept := strings.Contains(path, "/history/") || strings.Contains(path, "/backups/") || strings.HasSuffix(path, ".bak")
+		if err == nil && !d.IsDir() && strings.Contains(path, s.name) && !kept {
+			t.Errorf("destroy left %s", path)
 		}
-		s.must(t, 2*time.Minute, "destroy", "--yes")
-		if left := s.labelled(t); len(left) > 0 {
-			t.Errorf("destroy left %v", left)
-		}
+		return err
 	})
+	if err != nil && !os.IsNotExist(err) {
+		t.Error(err)
+	}
+}
+
+// count counts what of the stack exists in Docker.
+func (s *stack) count(t *testing.T, kind string) int {
+	t.Helper()
+	list := map[string][]string{"container": {"ps", "--all", "--quiet"}, "network": {"network", "ls", "--quiet"}}[kind]
+	return len(strings.Fields(docker(t, append(list, "--filter", "label=devctl.stack="+s.name)...)))
 }
 
 // containers are the ids of the stack's nodes, sorted.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/user"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -13,13 +14,15 @@ import (
 )
 
 // TestPeople is what people do to one another and to themselves: they come while another one works on the stack, mistype its
-// name, and change their minds.
+// name, change their minds, and lose what they had on disk.
 func TestPeople(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, "e2eintb", "198.18.95.0/24")
 	t.Run("one at a time", func(t *testing.T) { oneAtATime(t, s) })
 	s.must(t, 5*time.Minute, "up", "--yes")
 	t.Run("destroy asks for the name", func(t *testing.T) { destroyAsksForTheName(t, s) })
+	s.must(t, 5*time.Minute, "up", "--yes")
+	t.Run("destroy without state and spec", func(t *testing.T) { destroyWithoutStateAndSpec(t, s) })
 }
 
 // oneAtATime wants whoever comes while an up runs to be told whose it is, from its first step to its last. When its person
@@ -40,18 +43,18 @@ func oneAtATime(t *testing.T, s *stack) {
 	refused := func(args ...string) {
 		t.Helper()
 		r := s.run(t, time.Minute, args...)
-		told := refusal.FindStringSubmatch(r.stderr)
-		if r.code != 1 || told == nil {
+		said := refusal.FindStringSubmatch(r.stderr)
+		if r.code != 1 || said == nil {
 			t.Fatalf("%v beside an up: exit %d, want 1 and %s:\n%s\nthe up said:\n%s", args, r.code, refusal, r.stderr, &up.said)
 		}
-		if since, err := time.Parse(time.RFC3339, told[1]); err != nil || since.Sub(begun).Abs() > 10*time.Second {
-			t.Errorf("the up that began at %v is said to run since %s", begun, told[1])
+		if since, err := time.Parse(time.RFC3339, said[1]); err != nil || since.Sub(begun).Abs() > 10*time.Second {
+			t.Errorf("the up that began at %v is said to run since %s", begun, said[1])
 		}
 	}
 	exist := moments(t, s)[2]
 	up.until(exist.name, 2*time.Minute, func() bool { return exist.reached(up) })
 	refused("destroy", "--yes")
-	up.until("services are deployed", 2*time.Minute, func() bool { return strings.Contains(up.said.String(), "Deploying on stack") })
+	up.until("services are deployed", 2*time.Minute, func() bool { return said(1, "Deploying on stack")(up) })
 	refused("up", "--yes")
 	up.signal(syscall.SIGINT)
 	up.end(time.Minute, 130, "next: ")
@@ -77,7 +80,7 @@ func destroyAsksForTheName(t *testing.T, s *stack) {
 		s.name + " please\r": `"e2eintb please" is not "e2eintb": nothing was changed`,
 	} {
 		p := s.startOnTerminal(t, "destroy")
-		p.until("it asks", 30*time.Second, func() bool { return strings.Contains(p.said.String(), question) })
+		p.until("it asks", 30*time.Second, func() bool { return said(1, question)(p) })
 		p.types(keys)
 		p.end(20*time.Second, 130, "This removes stack e2eintb with all of its data: 8 nodes on local.", "cancelled: ", told)
 		now := s.labelled(t)
@@ -88,10 +91,25 @@ func destroyAsksForTheName(t *testing.T, s *stack) {
 	checkStatus(t, s.status(t), 8)
 
 	p := s.startOnTerminal(t, "destroy")
-	p.until("it asks", 30*time.Second, func() bool { return strings.Contains(p.said.String(), question) })
+	p.until("it asks", 30*time.Second, func() bool { return said(1, question)(p) })
 	p.types(s.name + "\r")
 	p.end(2*time.Minute, 0, "Stack e2eintb is gone, nothing of it is left.")
-	if left := s.labelled(t); len(left) > 0 {
-		t.Errorf("destroy left %v", left)
+	s.nothingLeft(t)
+}
+
+// destroyWithoutStateAndSpec: some nodes are stopped, some paused, and all that is known of the stack is what Docker has.
+func destroyWithoutStateAndSpec(t *testing.T, s *stack) {
+	st := s.status(t)
+	docker(t, "pause", node(t, st, "data-1").ID)
+	docker(t, "stop", "--time", "0", node(t, st, "main-1").ID)
+	for _, path := range []string{filepath.Join(s.home, "state"), filepath.Join(s.dir, s.specFile())} {
+		if err := os.RemoveAll(path); err != nil {
+			t.Fatal(err)
+		}
 	}
+	r := s.must(t, 2*time.Minute, "destroy", "--yes")
+	if want := "Removing what is left of stack e2eintb and in no state: "; !strings.Contains(r.stderr, want) {
+		t.Errorf("destroy does not say %q:\n%s", want, r.stderr)
+	}
+	s.nothingLeft(t)
 }

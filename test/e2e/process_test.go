@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -101,6 +104,26 @@ func (p *process) types(keys string) {
 	}
 }
 
+// engines are the pulumi processes that devctl has started.
+func (p *process) engines() []int {
+	p.t.Helper()
+	lists, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", p.cmd.Process.Pid))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	var pids []int
+	for _, list := range lists {
+		children, _ := os.ReadFile(list) // a thread that has ended has none
+		for _, child := range strings.Fields(string(children)) {
+			name, _ := os.ReadFile(filepath.Join("/proc", child, "comm"))
+			if pid, err := strconv.Atoi(child); err == nil && strings.TrimSpace(string(name)) == "pulumi" {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
+}
+
 // until waits for the moment, which has to come before devctl ends.
 func (p *process) until(what string, timeout time.Duration, moment func() bool) {
 	p.t.Helper()
@@ -113,6 +136,22 @@ func (p *process) until(what string, timeout time.Duration, moment func() bool) 
 			p.t.Fatalf("devctl ended with exit code %d before %s:\n%s", p.cmd.ProcessState.ExitCode(), what, &p.said)
 		case <-deadline:
 			p.t.Fatalf("not within %v: %s:\n%s", timeout, what, &p.said)
+		}
+	}
+}
+
+// saysOrEnds waits for devctl to say something, or to end.
+func (p *process) saysOrEnds(text string, timeout time.Duration) {
+	p.t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.After(timeout); !strings.Contains(p.said.String(), text); {
+		select {
+		case <-tick.C:
+		case <-p.over:
+			return
+		case <-deadline:
+			p.t.Fatalf("not within %v: devctl says %q:\n%s", timeout, text, &p.said)
 		}
 	}
 }
