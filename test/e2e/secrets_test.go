@@ -42,7 +42,7 @@ var allowed = []struct {
 // TestSecretsStaySecret searches everything that a stack's life leaves behind for what was generated or imported for it.
 func TestSecretsStaySecret(t *testing.T) {
 	t.Parallel()
-	s := newStack(t, "e2esec", "198.18.84.0/24")
+	s := newStack(t, "e2esec", "198.18.77.0/24")
 	temporary := t.TempDir()
 	s.env = append(s.env, "TMPDIR="+temporary)
 	said := map[string]string{} // what commands printed, by command
