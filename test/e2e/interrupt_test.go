@@ -181,14 +181,25 @@ func (s *stack) changeRedis(t *testing.T) {
 }
 
 // allLabelled wants everything in Docker that has the stack's name, or belongs to what has, to carry the stack's label: by that it
-// is found.
+// is found. Docker may still be removing what it was told to, and between two looks that is gone.
 func (s *stack) allLabelled(t *testing.T) {
+	t.Helper()
+	waitFor(t, "everything of the stack is found by its label", 10*time.Second, func() error {
+		if lost := s.unlabelled(t); len(lost) > 0 {
+			return fmt.Errorf("these are not: %v", lost)
+		}
+		return nil
+	})
+}
+
+// unlabelled looks once for what allLabelled wants nothing of.
+func (s *stack) unlabelled(t *testing.T) (lost []string) {
 	t.Helper()
 	cached := strings.Fields(docker(t, "volume", "ls", "--quiet", "--filter", "label=devctl.cache"))
 	var volumes []string
 	named := "name=devctl-" + s.name + "-"
 	if ids := strings.Fields(docker(t, "ps", "--all", "--quiet", "--filter", named)); len(ids) > 0 {
-		// Docker may still be removing what it was told to: of a container that is gone there is nothing to say.
+		// Of a container that is gone there is nothing to say.
 		mounted, _ := exec.Command("docker", append([]string{"inspect", "--format", "{{range .Mounts}}{{.Name}} {{end}}"}, ids...)...).Output()
 		volumes = strings.Fields(string(mounted))
 	}
@@ -200,10 +211,11 @@ func (s *stack) allLabelled(t *testing.T) {
 	} {
 		for _, id := range list {
 			if !slices.Contains(known, kind+" "+id) && !slices.Contains(cached, id) {
-				t.Errorf("the %s %s of the stack is not found by its label", kind, id)
+				lost = append(lost, kind+" "+id)
 			}
 		}
 	}
+	return lost
 }
 
 // nothingLeft wants the stack to be gone, from Docker and from the state.
