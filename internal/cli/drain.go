@@ -9,23 +9,14 @@ import (
 	"devctl/internal/api"
 	"devctl/internal/cli/planview"
 	"devctl/internal/cli/progress"
-	"devctl/internal/engine"
 	"devctl/stacks"
 )
 
 // drain moves what Redis has on data nodes that are about to be deleted to those that stay: the controllers get what runs now without
 // these nodes, and nothing else of what the spec may have changed. When the network goes there is nobody to move it to.
 func drain(ctx context.Context, d *deps, show *progress.Display, spec *stacks.Spec, losses []planview.Loss) error {
-	var going []string
-	for _, l := range losses {
-		switch {
-		case l.Name == planview.LossNetwork:
-			return nil
-		case l.Action == engine.OpDelete && strings.HasPrefix(l.Name, string(api.RoleData)+"-"):
-			going = append(going, l.Name)
-		}
-	}
-	if len(going) == 0 {
+	going := deleted(losses, api.RoleData)
+	if len(going) == 0 || networkGoes(losses) {
 		return nil
 	}
 	out, err := readOutputs(ctx, d, spec.Stack)

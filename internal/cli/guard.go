@@ -75,17 +75,9 @@ func guard(d *deps, spec *stacks.Spec, losses []planview.Loss, allowed []string)
 // quorumless refuses to remove so many main nodes in one run that those left are no quorum of what etcd was, unless the
 // network goes too, and everything with it.
 func quorumless(spec *stacks.Spec, losses []planview.Loss) error {
-	left, gone := len(spec.Mains()), 0
-	for _, l := range losses {
-		switch {
-		case l.Name == planview.LossNetwork:
-			return nil
-		case l.Action == engine.OpDelete && strings.HasPrefix(l.Name, string(api.RoleMain)+"-"):
-			gone++
-		}
-	}
+	left, gone := len(spec.Mains()), len(deleted(losses, api.RoleMain))
 	before := left + gone
-	if left > before/2 {
+	if left > before/2 || networkGoes(losses) {
 		return nil
 	}
 	quorum := before/2 + 1
@@ -116,14 +108,11 @@ func lossError(d *deps, missing []planview.Loss, allowed []string) error {
 func tooMany(d *deps, losses []planview.Loss) error {
 	var names []string
 	for _, l := range losses {
-		if l.Name == planview.LossNetwork {
-			return nil
-		}
 		if l.Together {
 			names = append(names, l.Name)
 		}
 	}
-	if len(names) < 2 {
+	if len(names) < 2 || networkGoes(losses) {
 		return nil
 	}
 	return &nextError{err: fmt.Errorf("%s would be replaced at the same time, nothing was touched", strings.Join(names, ", ")),
@@ -134,7 +123,7 @@ func tooMany(d *deps, losses []planview.Loss) error {
 // When the network goes there are no others.
 func spared(ctx context.Context, d *deps, spec *stacks.Spec, losses []planview.Loss) error {
 	i := slices.IndexFunc(losses, func(l planview.Loss) bool { return l.Together })
-	if i < 0 || slices.ContainsFunc(losses, func(l planview.Loss) bool { return l.Name == planview.LossNetwork }) {
+	if i < 0 || networkGoes(losses) {
 		return nil
 	}
 	outputs := func() (*stacks.Outputs, error) { return readOutputs(ctx, d, spec.Stack) }
@@ -145,4 +134,20 @@ func spared(ctx context.Context, d *deps, spec *stacks.Spec, losses []planview.L
 		return withNext(fmt.Errorf("replace %s, nothing was touched: %w", node.Name, err), d.command("status")+" shows what is missing")
 	}
 	return nil
+}
+
+// networkGoes tells whether the network is lost, and with it everything: then nothing in it has to be spared.
+func networkGoes(losses []planview.Loss) bool {
+	return slices.ContainsFunc(losses, func(l planview.Loss) bool { return l.Name == planview.LossNetwork })
+}
+
+// deleted are the names of a role's nodes that go and do not come back.
+func deleted(losses []planview.Loss, role api.Role) []string {
+	var names []string
+	for _, l := range losses {
+		if l.Action == engine.OpDelete && strings.HasPrefix(l.Name, string(role)+"-") {
+			names = append(names, l.Name)
+		}
+	}
+	return names
 }

@@ -72,16 +72,12 @@ func holdWhileElected(ctx context.Context, n node, keeper endpoint.Keeper, stats
 	if err != nil {
 		return err
 	}
-	ca, err := os.ReadFile(api.PKIDir + "/ca.crt")
-	if err != nil {
-		return fmt.Errorf("read the stack's authority: %w", err)
-	}
 	ctx, cancel, err := agent.UntilRenewal(ctx, own, time.Now())
 	if err != nil {
 		return err
 	}
 	defer cancel()
-	config, err := pki.ClientTLS(string(ca), own)
+	config, err := clientTLS(own)
 	if err != nil {
 		return err
 	}

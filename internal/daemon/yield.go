@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
@@ -50,11 +51,7 @@ func adminPassword(ctx context.Context, n node) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	ca, err := os.ReadFile(api.PKIDir + "/ca.crt")
-	if err != nil {
-		return "", fmt.Errorf("read the stack's authority: %w", err)
-	}
-	config, err := pki.ClientTLS(string(ca), own)
+	config, err := clientTLS(own)
 	if err != nil {
 		return "", err
 	}
@@ -65,4 +62,13 @@ func adminPassword(ctx context.Context, n node) (string, error) {
 	defer func() { _ = cli.Close() }()
 	password, _, _, err := discovery.GetRaw(ctx, cli, discovery.SecretKey(api.SecretRedisAdmin))
 	return string(password), err
+}
+
+// clientTLS is for calls to the stack's etcd and controllers with a certificate of this node.
+func clientTLS(own pki.Pair) (*tls.Config, error) {
+	ca, err := os.ReadFile(api.PKIDir + "/ca.crt")
+	if err != nil {
+		return nil, fmt.Errorf("read the stack's authority: %w", err)
+	}
+	return pki.ClientTLS(string(ca), own)
 }
