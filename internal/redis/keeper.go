@@ -8,37 +8,44 @@ import (
 // Keeper keeps a Redis Cluster whole. It remembers who was a primary when, which no member can tell. The zero value is ready to use,
 // by one caller at a time.
 type Keeper struct {
-	led map[string]time.Time // by ID of a member: when it was last seen to own slots
+	led map[string]reign // by ID of a member: when it was last seen to own slots
+}
+
+// reign is the time for which a member owns slots.
+type reign struct {
+	seen time.Time // last
+	run  string    // of the member then
 }
 
 // note takes note of who owns slots. Of a cluster that was there before the keeper everybody counts as having owned some just now.
 func (k *Keeper) note(p *picture, now time.Time) {
 	first := k.led == nil
 	if first {
-		k.led = map[string]time.Time{}
+		k.led = map[string]reign{}
 	}
 	for id, m := range p.byID {
 		if o := p.seen[m.Address]; o.self.primary && len(o.self.slots) > 0 || first && p.formed {
-			k.led[id] = now
+			k.led[id] = reign{now, o.run}
 		}
 	}
 }
 
 // due leaves out of steps those takeovers for which it is too early. A member that has handed its slots over a moment ago is about to
-// stop, and does not want them back. And a replica that was elected less than two node timeouts ago takes the votes of then for
-// those of now (clusterHandleSlaveFailover in cluster.c of Redis 7.0): nobody would follow it.
+// stop, and does not want them back before it has. And a replica that was elected less than two node timeouts ago takes the votes of
+// then for those of now (clusterHandleSlaveFailover in cluster.c of Redis 7.0): nobody would follow it.
 func (k *Keeper) due(p *picture, steps []step, now time.Time) []step {
 	timeout := time.Duration(p.spec.NodeTimeoutMS) * time.Millisecond
 	stops, votes := 8*timeout, max(2*timeout, 2*time.Second)+timeout/2
 	return slices.DeleteFunc(slices.Clone(steps), func(s step) bool {
-		rest := stops
-		switch {
-		case s.command[1] != "FAILOVER" || slices.Contains(s.command, "TAKEOVER"):
+		if s.command[1] != "FAILOVER" || slices.Contains(s.command, "TAKEOVER") {
 			return false
-		case slices.Contains(s.command, "FORCE"):
-			rest = votes
 		}
-		led, known := k.led[p.seen[s.address].self.id]
-		return known && now.Sub(led) < rest
+		o := p.seen[s.address]
+		last, known := k.led[o.self.id]
+		rest := votes
+		if o.run == last.run && !slices.Contains(s.command, "FORCE") {
+			rest = stops
+		}
+		return known && now.Sub(last.seen) < rest
 	})
 }

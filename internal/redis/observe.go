@@ -11,6 +11,7 @@ import (
 
 // observation is what one member says at one moment.
 type observation struct {
+	run    string // the ID of its process: another one after every start
 	self   node
 	nodes  []node // its view of the cluster, itself included
 	state  string // cluster_state: ok | fail
@@ -23,15 +24,16 @@ type observation struct {
 // observe asks one member everything at once.
 func observe(ctx context.Context, c *client) (observation, error) {
 	replies, err := c.do(ctx,
-		command{"CLUSTER", "NODES"}, command{"CLUSTER", "INFO"}, command{"INFO", "replication"}, command{"DBSIZE"}, mayCopy())
+		command{"CLUSTER", "NODES"}, command{"CLUSTER", "INFO"}, command{"INFO", "server", "replication"}, command{"DBSIZE"}, mayCopy())
 	if err != nil {
 		return observation{}, err
 	}
-	cluster, replication := parseInfo(replies[1]), parseInfo(replies[2])
+	cluster, info := parseInfo(replies[1]), parseInfo(replies[2])
 	o := observation{
+		run:    info["run_id"],
 		state:  cluster["cluster_state"],
 		open:   replies[4] == "OK",
-		linkUp: replication["master_link_status"] == "up" && replication["master_sync_in_progress"] == "0",
+		linkUp: info["master_link_status"] == "up" && info["master_sync_in_progress"] == "0",
 	}
 	if o.nodes, err = parseNodes(replies[0]); err != nil {
 		return observation{}, err
@@ -45,7 +47,7 @@ func observe(ctx context.Context, c *client) (observation, error) {
 		return observation{}, fmt.Errorf("number of keys %q is no number", replies[3])
 	}
 	// Of a replica too: what it says of its link is lost when its primary refuses it.
-	offset := replication["master_repl_offset"]
+	offset := info["master_repl_offset"]
 	if o.offset, err = strconv.ParseInt(offset, 10, 64); err != nil {
 		return observation{}, fmt.Errorf("replication offset %q is no number", offset)
 	}
