@@ -19,7 +19,7 @@ import (
 
 const (
 	deployTimeout = 5 * time.Minute
-	pollEvery     = 200 * time.Millisecond
+	pollEvery     = 100 * time.Millisecond
 )
 
 type deployOptions struct {

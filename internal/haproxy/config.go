@@ -82,12 +82,13 @@ backend %[5]s
     tcp-check send AUTH\ %[6]s\ ${secret:%[7]s}\r\n
     tcp-check expect string +OK
     tcp-check send INFO\ replication\r\n
-    # Both look at one answer: without the first, a replica would only fail by not saying master in time.
+    # With a least length, an answer that does not match fails at once, and not when the time for a check is over. Both
+    # of these look at one answer: a replica fails by the first.
     tcp-check expect min-recv 40 ! string role:slave
     tcp-check expect string role:master
     tcp-check send CLUSTER\ INFO\r\n
-    tcp-check expect string cluster_state:ok
-    default-server check inter 500ms fastinter 200ms downinter 500ms fall 2 rise 1 on-marked-down shutdown-sessions
+    tcp-check expect min-recv 40 string cluster_state:ok
+    default-server check inter 500ms fastinter 200ms downinter 200ms fall 2 rise 1 on-marked-down shutdown-sessions
     server-template %[5]s 1-%[8]d %[9]s:%[10]d disabled
 
 frontend stats

@@ -103,10 +103,14 @@ func (p *picture) open() []step {
 		owner, ok := p.primaryOf(m.Shard)
 		owns := len(p.owned[o.self.id]) > 0 && o.self.primary && len(o.self.slots) > 0
 		if !o.open && (owns || ok && p.caughtUp(m, owner)) {
-			steps = append(steps, step{m.Address, openCommand(), "let members that have keys serve copies of them"})
+			steps = append(steps, open(m))
 		}
 	}
 	return steps
+}
+
+func open(m Member) step {
+	return step{m.Address, openCommand(), "let members that have keys serve copies of them"}
 }
 
 // balance moves one primary, where a node or zone has so many that without it the others could not elect new ones,

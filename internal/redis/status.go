@@ -106,8 +106,7 @@ func (p *picture) caughtUp(m Member, of primary) bool {
 		return false
 	}
 	for _, voter := range p.seen {
-		known := slices.ContainsFunc(voter.nodes, func(n node) bool { return n.id == o.self.id && n.primaryID == of.id })
-		if len(voter.self.slots) > 0 && !known {
+		if len(voter.self.slots) > 0 && !voter.knowsFollower(o.self) {
 			return false
 		}
 	}
