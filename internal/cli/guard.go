@@ -52,6 +52,21 @@ func losable(spec *stacks.Spec, losses []planview.Loss) []string {
 
 // guard refuses what takes away something that holds data, unless it was allowed by name.
 func guard(d *deps, spec *stacks.Spec, losses []planview.Loss, allowed []string) error {
+	if err := checkAllowed(spec, losses, allowed); err != nil {
+		return err
+	}
+	missing := slices.DeleteFunc(slices.Clone(losses), func(l planview.Loss) bool { return slices.Contains(allowed, l.Name) })
+	if len(missing) > 0 {
+		return lossError(d, missing, allowed)
+	}
+	if err := quorumless(spec, losses); err != nil {
+		return err
+	}
+	return tooMany(d, losses)
+}
+
+// checkAllowed refuses names that --allow-replace does not take.
+func checkAllowed(spec *stacks.Spec, losses []planview.Loss, allowed []string) error {
 	known := losable(spec, losses)
 	for _, name := range allowed {
 		switch {
@@ -62,14 +77,7 @@ func guard(d *deps, spec *stacks.Spec, losses []planview.Loss, allowed []string)
 			return &usageError{command: "devctl up", err: fmt.Errorf("--allow-replace does not take %q: stack %q has no such node%s (use %s)", name, spec.Stack, didYouMean(name, known), strings.Join(known, ", "))}
 		}
 	}
-	missing := slices.DeleteFunc(slices.Clone(losses), func(l planview.Loss) bool { return slices.Contains(allowed, l.Name) })
-	if len(missing) > 0 {
-		return lossError(d, missing, allowed)
-	}
-	if err := quorumless(spec, losses); err != nil {
-		return err
-	}
-	return tooMany(d, losses)
+	return nil
 }
 
 // quorumless refuses to remove so many main nodes in one run that those left are no quorum of what etcd was, unless the

@@ -280,6 +280,8 @@ func TestPreviewAgainst(t *testing.T) {
 		}
 	}
 	base.run("-s", "prod", "preview", "--against", base.dir, "--detailed-exitcode").want(t, 0)
+	w.run("-s", "prod", "preview", "--against", base.dir, "--allow-replace", "data-12").want(t, 2, `--allow-replace does not take "data-12": stack "prod" has no such node`)
+	w.run("-s", "prod", "preview", "--offline", "--save-plan", filepath.Join(w.dir, "nowhere", "plan.json")).want(t, 1, "write plan ", "next: give --save-plan a file in a folder that you may write to")
 	moved := paperWorld(t, "prod", strings.Replace(text, "clientCidrs:", "port: 7011, clientCidrs:", 1), home)
 	r = moved.run("-s", "prod", "preview", "--against", base.dir).want(t, 0)
 	said := strings.Join(strings.Fields(r.out), " ")

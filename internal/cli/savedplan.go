@@ -42,7 +42,7 @@ func savePlan(ctx context.Context, d *deps, env previewer, spec *stacks.Spec, fo
 	}
 	f.AllowReplace = opts.allowReplace
 	if err := planfile.Write(opts.savePlan, f); err != nil {
-		return err
+		return withNext(err, "give --save-plan a file in a folder that you may write to")
 	}
 	d.say("The plan is in %s: %s carries it out, as long as nothing moves on.", opts.savePlan, d.command("up --plan "+quoted(opts.savePlan)))
 	return nil

@@ -79,8 +79,12 @@ func (s *Stack) CheckState(data []byte) (resources int, err error) {
 		Version    int             `json:"version"`
 		Deployment json.RawMessage `json:"deployment"`
 	}
-	if err := json.Unmarshal(data, &untyped); err != nil || untyped.Version == 0 || len(untyped.Deployment) == 0 {
-		return 0, errors.Join(errors.New("it is no state as `devctl stack export` writes it"), err)
+	const none = "it is no state as `devctl stack export` writes it"
+	if err := json.Unmarshal(data, &untyped); err != nil {
+		return 0, fmt.Errorf("%s: %w", none, err)
+	}
+	if untyped.Version == 0 || len(untyped.Deployment) == 0 {
+		return 0, errors.New(none)
 	}
 	state, err := decodeState(data)
 	if err != nil {
