@@ -25,7 +25,7 @@ func (p *picture) plan() []step {
 	case !p.formed:
 		return p.form()
 	default:
-		steps := slices.Concat(p.failover(), p.join(), p.assign(), p.open(), p.replicate(), p.handOver(), p.announce(), p.forget())
+		steps := slices.Concat(p.failover(), p.join(), p.assign(), p.open(), p.replicate(), p.handOver(), p.relieve(), p.announce(), p.forget())
 		if len(steps) == 0 {
 			steps = p.balance()
 		}
@@ -121,7 +121,7 @@ func (p *picture) announce() []step {
 			continue
 		}
 		for _, voter := range p.joined() {
-			if v := p.seen[voter.Address]; len(v.self.slots) > 0 && v.knows(o.self.id) && !v.knowsFollower(o.self) {
+			if v := p.seen[voter.Address]; len(v.self.slots) > 0 && v.knows(o.self.id) && o.knows(v.self.id) && !v.knowsFollower(o.self) {
 				steps = append(steps, meet(m, voter, "tell the primaries who follows whom"))
 			}
 		}

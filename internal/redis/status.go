@@ -123,6 +123,9 @@ func (p *picture) memberProblems() []string {
 	for _, m := range p.members {
 		o, ok := p.answers(m)
 		target, owned := p.primaryOf(m.Shard)
+		if o.stuck != "" {
+			out = append(out, p.stuck(m, o))
+		}
 		switch {
 		case !ok:
 			out = append(out, fmt.Sprintf("%s gives no answer: %v", m, p.silent[m.Address]))
@@ -142,6 +145,19 @@ func (p *picture) memberProblems() []string {
 		}
 	}
 	return out
+}
+
+// stuck says what becomes of a member that cannot write its log.
+func (p *picture) stuck(m Member, o observation) string {
+	what := fmt.Sprintf("%s cannot write its log: %s", m, o.stuck)
+	owner, ok := p.primaryOf(m.Shard)
+	if !ok || owner.id != o.self.id {
+		return what
+	}
+	if to, ok := p.relief(m.Shard, owner); ok {
+		return what + fmt.Sprintf("; %s takes over shard %d", to, m.Shard)
+	}
+	return what + fmt.Sprintf("; shard %d takes no writes until it can, for it has no replica in sync that could", m.Shard)
 }
 
 // shardProblems are shards that nobody serves, and what would have to happen.
