@@ -14,8 +14,8 @@ import (
 	"devctl/internal/api"
 )
 
-// TestDiskFull gives the two members of a shard disks that are really small, and writes until they are full: the replica's, then the
-// primary's too, then the primary's alone. The promise: what was confirmed stays, other shards notice nothing, status says who has no
+// TestDiskFull gives the two members of a shard disks that are really small, and writes until they are full: the primary's, then the
+// replica's, then both. The promise: what was confirmed stays, other shards notice nothing, status says who has no
 // room and what becomes of the shard, and everything goes on by itself once there is room.
 func TestDiskFull(t *testing.T) {
 	t.Parallel()
@@ -24,8 +24,8 @@ func TestDiskFull(t *testing.T) {
 	st := s.status(t)
 	first := st.Redis.Shards[0]
 	home, spare := node(t, st, first.Primary.Node), node(t, st, first.Replicas[0].Node)
-	s.smallDisk(t, home, "16m")
-	s.smallDisk(t, spare, "8m")
+	s.ownDisk(t, home)
+	s.ownDisk(t, spare)
 
 	c := s.client(t)
 	f := &filler{c: c, prefix: shardKey(t, c, "full", first.Primary.Address)}
@@ -39,25 +39,8 @@ func TestDiskFull(t *testing.T) {
 		return fmt.Sprintf("the disk of redis-1.service on %s is full; make room for %s/redis-1 there, and it goes on by itself", n.Name, api.DataDir)
 	}
 
-	t.Run("the replica's disk is full: the primary serves on", func(t *testing.T) {
-		if err := f.write(t, 150); err != nil {
-			t.Fatal(err)
-		}
-		s.complains(t, full(spare))
-	})
-	t.Run("the primary's is full too: the shard refuses writes, and says so", func(t *testing.T) {
-		f.writeUntilRefused(t)
-		s.complains(t, full(home), full(spare), fmt.Sprintf("%s (%s) cannot write its log: No space left on device; "+
-			"shard 1 takes no writes until it can, for it has no replica in sync that could", home.Name, first.Primary.Address))
-		f.check(t, c)
-		s.grow(t, home, "24m")
-		grown := time.Now()
-		waitFor(t, "the shard takes writes again", 10*time.Second, func() error { return f.write(t, 1) })
-		t.Logf("writes again %v after there is room", time.Since(grown).Round(100*time.Millisecond))
-		s.grow(t, spare, "128m")
-		s.healthyAgain(t, home.Name)
-	})
-	t.Run("only the primary's is full: its replica takes over", func(t *testing.T) {
+	t.Run("the primary's disk is full: its replica takes over", func(t *testing.T) {
+		s.room(t, home, 8)
 		f.writeUntilRefused(t)
 		refused := time.Now()
 		waitFor(t, "the shard takes writes again", 30*time.Second, func() error { return f.write(t, 1) })
@@ -65,7 +48,27 @@ func TestDiskFull(t *testing.T) {
 		if now := s.complains(t, full(home)); now.Redis.Shards[0].Primary.Node != spare.Name {
 			t.Errorf("the primary is on %s, want %s", now.Redis.Shards[0].Primary.Node, spare.Name)
 		}
-		s.grow(t, home, "128m")
+		s.room(t, home, 128)
+		s.healthyAgain(t, home.Name)
+	})
+	t.Run("the replica's is full: the primary serves on", func(t *testing.T) {
+		s.room(t, spare, 3)
+		if err := f.write(t, 60); err != nil {
+			t.Fatal(err)
+		}
+		s.complains(t, full(spare))
+	})
+	t.Run("both are: the shard refuses writes, and says so", func(t *testing.T) {
+		s.room(t, home, 3)
+		f.writeUntilRefused(t)
+		s.complains(t, full(home), full(spare), fmt.Sprintf("%s (%s) cannot write its log: No space left on device; "+
+			"shard 1 takes no writes until it can, for it has no replica in sync that could", home.Name, first.Primary.Address))
+		f.check(t, c)
+		s.room(t, home, 128)
+		roomy := time.Now()
+		waitFor(t, "the shard takes writes again", 10*time.Second, func() error { return f.write(t, 1) })
+		t.Logf("writes again %v after there is room", time.Since(roomy).Round(100*time.Millisecond))
+		s.room(t, spare, 128)
 		s.healthyAgain(t, home.Name)
 	})
 	for _, w := range others {
@@ -75,22 +78,23 @@ func TestDiskFull(t *testing.T) {
 	f.check(t, s.client(t)) // somebody who comes later
 }
 
-// smallDisk puts what the first shard's member on a node has on a disk of its own, of the given size, and waits until all is as it was.
-func (s *stack) smallDisk(t *testing.T, n api.NodeStatus, size string) {
+// ownDisk puts what the first shard's member on a node has on a disk of its own, and waits until all is as it was.
+func (s *stack) ownDisk(t *testing.T, n api.NodeStatus) {
 	t.Helper()
 	was := s.status(t).Redis.Shards[0].Primary.Node
 	docker(t, "exec", n.ID, "sh", "-ec", fmt.Sprintf(`systemctl stop devctl-agent redis-1 # or the agent would start it again
 		cp -a %[1]s/redis-1 /run/redis-1-was
-		mount -t tmpfs -o size=%[2]s,mode=0700,uid=7100,gid=7100 small %[1]s/redis-1
+		mount -t tmpfs -o size=128m,mode=0700,uid=7100,gid=7100 own %[1]s/redis-1
 		cp -a /run/redis-1-was/. %[1]s/redis-1
-		systemctl start redis-1 devctl-agent`, api.DataDir, size))
+		systemctl start redis-1 devctl-agent`, api.DataDir))
 	s.healthyAgain(t, was)
 }
 
-// grow gives the small disk of a node another size.
-func (s *stack) grow(t *testing.T, n api.NodeStatus, size string) {
+// room leaves so many MiB of room on the node's own disk.
+func (s *stack) room(t *testing.T, n api.NodeStatus, mib int) {
 	t.Helper()
-	docker(t, "exec", n.ID, "mount", "-o", "remount,size="+size, api.DataDir+"/redis-1")
+	docker(t, "exec", n.ID, "sh", "-ec", fmt.Sprintf(`cd %s/redis-1
+		mount -o remount,size=$(($(df --output=used . | tail -n 1) + %d * 1024))k "$PWD"`, api.DataDir, mib))
 }
 
 // healthyAgain waits until all is well, and the first shard's primary is on the node where it belongs: one that had to leave it returns.
