@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,7 +40,7 @@ func previewDeployment(ctx context.Context, d *deps, spec *stacks.Spec) redeploy
 	case err != nil:
 		return unknownDeployment(fmt.Sprintf("the stack's outputs cannot be read: %s", err))
 	case out == nil:
-		return newRedeployment(spec.Deployment(set.Deployed(), nil), api.Assigned{})
+		return newRedeployment(withUnnamed(spec.Deployment(set.Deployed(), nil)), api.Assigned{})
 	}
 	now, err := askAssigned(ctx, d, out)
 	if err != nil {
@@ -88,6 +89,9 @@ func newRedeployment(want api.Deployment, now api.Assigned) redeployment {
 	want = plan.Expected(want, now.Live, now.Silent, now.Assignments)
 	r := redeployment{known: true, ops: plan.Assignments(want, now.Assignments), obstacles: plan.Obstacles(want, now.Assignments)}
 	r.view.Before, r.view.After = now.Assignments, slices.Clone(now.Assignments)
+	if now.Deployment != nil {
+		r.view.PortBefore, r.view.PortAfter = now.Deployment.Balancer.Port, want.Balancer.Port
+	}
 	for _, op := range r.ops {
 		r.view.After = slices.DeleteFunc(r.view.After, func(a api.Assignment) bool {
 			return a.Node == op.Assignment.Node && a.Unit == op.Assignment.Unit
@@ -105,9 +109,26 @@ func offlineDeployment(spec, base *stacks.Spec, exists bool, refs api.ServiceIma
 	now := api.Assigned{}
 	switch {
 	case base != nil:
-		now.Assignments = assignments(base, refs)
+		before := withUnnamed(base.Deployment(refs, nil))
+		now.Deployment = &before
+		for _, op := range plan.Assignments(before, nil) {
+			now.Assignments = append(now.Assignments, op.Assignment)
+		}
 	case exists:
 		return unknownDeployment("no controller was asked")
 	}
-	return newRedeployment(spec.Deployment(refs, nil), now)
+	return newRedeployment(withUnnamed(spec.Deployment(refs, nil)), now)
+}
+
+// withUnnamed puts one node in the place of the load balancers to be, where workers name themselves and none is there to ask, and
+// words in the place of an address that a cloud has not given yet.
+func withUnnamed(d api.Deployment) api.Deployment {
+	if d.Workers == nil {
+		return d
+	}
+	d.Workers = nil
+	name := fmt.Sprintf("%d of the workers", d.Balancer.Instances)
+	d.Nodes = append(d.Nodes, api.Identity{Stack: d.Stack, Name: name, Role: api.RoleWorker})
+	d.Endpoint.Address = cmp.Or(d.Endpoint.Address, "(the endpoint's address)")
+	return d
 }

@@ -19,15 +19,17 @@ func allChecks(d *deps) []check {
 	if spec != nil && spec.Provider == stacks.ProviderLocal {
 		checks = append(checks, check{"docker", func(ctx context.Context) finding { return checkDocker(ctx, d, spec) }})
 	}
+	if spec != nil && spec.Provider != stacks.ProviderLocal {
+		checks = append(checks, check{"credentials", func(ctx context.Context) finding { return checkCredentials(ctx, d, spec) }})
+	}
 	home, err := dataDir(d.getenv)
 	if err != nil {
 		return append(checks, check{"data folder", func(context.Context) finding { return fail(err.Error(), "set DEVCTL_HOME to a folder") }})
 	}
-	nodes := 0
-	if spec != nil {
-		nodes = spec.Size()
+	checks = append(checks, machineChecks(home, binDir(d.getenv))...)
+	if spec != nil && spec.Provider == stacks.ProviderLocal {
+		checks = append(checks, nodeChecks(spec.Size())...)
 	}
-	checks = append(checks, machineChecks(home, binDir(d.getenv), nodes)...)
 	return append(checks,
 		check{"state", func(ctx context.Context) finding { return checkState(ctx, d) }},
 		check{"self-healing", func(ctx context.Context) finding { return checkSupervised(ctx, d, spec) }},
@@ -57,6 +59,14 @@ func checkDocker(ctx context.Context, d *deps, spec *stacks.Spec) finding {
 		all = append(all, problem.Error())
 	}
 	return fail(strings.Join(all, "; "), "see there; then "+d.command("doctor")+" again")
+}
+
+// checkCredentials looks for what the cloud has to be shown.
+func checkCredentials(ctx context.Context, d *deps, spec *stacks.Spec) finding {
+	if err := errors.Join(missingSecrets(ctx, d, spec), d.credentials(ctx, spec)); err != nil {
+		return fail(strings.ReplaceAll(err.Error(), "\n", " "), "see there; then "+d.command("doctor")+" again")
+	}
+	return ok("all that " + providerNames[spec.Provider] + " wants to see is there")
 }
 
 // checkState looks for runs that were killed, or go on.

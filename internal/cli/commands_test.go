@@ -273,6 +273,23 @@ func TestDoctor(t *testing.T) {
 	w.run("doctor").want(t, 0)
 }
 
+// TestChecksOfACloud: of a stack on a cloud it is the credentials that count, and not what its machines would take of this one.
+func TestChecksOfACloud(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).onDigitalOcean()
+	w.deps.global = globalOptions{stack: "prod", dir: w.dir}
+	found := map[string]finding{}
+	for _, c := range allChecks(w.deps) {
+		if c.name == "spec" || c.name == "credentials" || c.name == "memory" {
+			found[c.name] = c.run(t.Context())
+		}
+	}
+	c := found["credentials"]
+	if len(found) != 2 || c.Verdict != verdictFail || !strings.HasPrefix(c.Detail, "4 secrets are missing; ") || strings.Contains(c.Detail, "\n") {
+		t.Errorf("found %+v", found)
+	}
+}
+
 func TestSupervision(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

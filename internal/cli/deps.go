@@ -56,9 +56,11 @@ type deps struct {
 	slots     func(ctx context.Context, spec *stacks.Spec) (slots, error)
 	exec      func(ctx context.Context, stack, node string, o localcloud.ExecOptions) (exit int, err error)
 	preflight func(ctx context.Context, args localcloud.PreflightArgs) []error
-	leftovers func(ctx context.Context, stack string) ([]string, error) // on this machine
-	sweep     func(ctx context.Context, stack string) error             // removes the leftovers
-	purge     func(ctx context.Context) error
+	// credentials is nil when the cloud of the stack takes this machine's.
+	credentials func(ctx context.Context, spec *stacks.Spec) error
+	leftovers   func(ctx context.Context, stack string) ([]string, error) // on this machine
+	sweep       func(ctx context.Context, stack string) error             // removes the leftovers
+	purge       func(ctx context.Context) error
 	// supervised is nil when a stack's groups keep their size by themselves.
 	supervised func(ctx context.Context, stack string) error
 	checks     func() []check

@@ -112,9 +112,10 @@ func newWorld(t *testing.T) *world {
 		exec: func(context.Context, string, string, localcloud.ExecOptions) (int, error) {
 			return 0, errors.New("no node answers in this test")
 		},
-		preflight: func(context.Context, localcloud.PreflightArgs) []error { return nil },
-		leftovers: func(context.Context, string) ([]string, error) { return nil, nil },
-		checks:    func() []check { return nil },
+		preflight:   func(context.Context, localcloud.PreflightArgs) []error { return nil },
+		credentials: func(context.Context, *stacks.Spec) error { return nil },
+		leftovers:   func(context.Context, string) ([]string, error) { return nil, nil },
+		checks:      func() []check { return nil },
 	}
 	w.wire()
 	spec, err := stacks.Parse("Pulumi.local.yaml", []byte(localSpec), "local")

@@ -116,6 +116,9 @@ func TestUpChecksEverythingFirst(t *testing.T) {
 				return []error{errors.New("no Docker engine answers: start it"), errors.New("the network overlaps: choose another")}
 			}
 		}, 1, []string{"not ready for stack \"local\", nothing was touched:\n  no Docker engine answers: start it\n  the network overlaps: choose another\n", "next: devctl doctor"}},
+		"credentials": {func(w *world) {
+			w.deps.credentials = func(context.Context, *stacks.Spec) error { return errors.New("there are no credentials; sign in") }
+		}, 1, []string{"not ready for stack \"local\", nothing was touched:\n  there are no credentials; sign in\n", "next: devctl doctor"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

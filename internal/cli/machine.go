@@ -31,11 +31,17 @@ const (
 var binaries = []string{"pulumi", "devctld", localcloud.SupervisorBinary, "etcd", "etcdctl", "etcdutl"}
 
 // machineChecks look at this machine.
-func machineChecks(home, binDir string, nodes int) []check {
+func machineChecks(home, binDir string) []check {
 	return []check{
 		{"binaries", func(context.Context) finding { return checkBinaries(binDir) }},
 		{"data folder", func(context.Context) finding { return checkHome(home) }},
 		{"disk", func(context.Context) finding { return checkDisk(home) }},
+	}
+}
+
+// nodeChecks look at what nodes want of this machine, if they run on it.
+func nodeChecks(nodes int) []check {
+	return []check{
 		{"memory", func(context.Context) finding { return checkMemory(os.DirFS("/proc"), nodes) }},
 		{"cgroups", func(context.Context) finding { return checkCgroups(os.DirFS("/sys/fs/cgroup")) }},
 		{"capabilities", func(context.Context) finding { return checkCapabilities(os.DirFS("/proc")) }},

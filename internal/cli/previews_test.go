@@ -280,10 +280,21 @@ func TestPreviewAgainst(t *testing.T) {
 		}
 	}
 	base.run("-s", "prod", "preview", "--against", base.dir, "--detailed-exitcode").want(t, 0)
+	moved := paperWorld(t, "prod", strings.Replace(text, "clientCidrs:", "port: 7011, clientCidrs:", 1), home)
+	r = moved.run("-s", "prod", "preview", "--against", base.dir).want(t, 0)
+	said := strings.Join(strings.Fields(r.out), " ")
+	for _, words := range []string{
+		"people notice an outage: clients need the endpoint's new port 7011: connections through port 7010 end, and nothing answers there any more ~ on 2 of the workers",
+		"- bind :7010 + bind :7011",
+	} {
+		if !strings.Contains(said, words) {
+			t.Errorf("the preview of another port does not say %q:\n%s", words, r.out)
+		}
+	}
 
 	empty := newWorld(t)
 	r = w.run("-s", "prod", "preview", "--against", empty.dir).want(t, 0)
-	said := strings.Join(strings.Fields(r.out), " ")
+	said = strings.Join(strings.Fields(r.out), " ")
 	if want := "- What exists: there is no stack prod in " + empty.dir + ", so everything looks new."; !strings.Contains(said, want) {
 		t.Errorf("the preview does not say %q:\n%s", want, r.out)
 	}

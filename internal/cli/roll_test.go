@@ -128,7 +128,7 @@ func TestRollAsks(t *testing.T) {
 	t.Parallel()
 	w := newRollWorld(t)
 	w.terminal("n")
-	w.run("roll").want(t, exitCancelled, "main-2\n", "people notice a failover: each shard whose primary is there fails over", "Replace 2 nodes of stack prod, one by one? [y/N]", "nothing was changed")
+	w.run("roll").want(t, exitCancelled, "main-2\n", "people notice a short pause: each primary there hands over to a replica before its node goes", "Replace 2 nodes of stack prod, one by one? [y/N]", "nothing was changed")
 	w.wantAsked()
 }
 

@@ -211,6 +211,9 @@ func preflight(ctx context.Context, d *deps) (*stacks.Spec, error) {
 	if err := missingSecrets(ctx, d, spec); err != nil {
 		problems = append(problems, err)
 	}
+	if err := d.credentials(ctx, spec); err != nil {
+		problems = append(problems, err)
+	}
 	if spec.Provider == stacks.ProviderLocal {
 		problems = append(problems, d.preflight(ctx, localcloud.PreflightArgs{Stack: spec.Stack, CIDR: spec.Network.CIDR, Nodes: spec.Size()})...)
 	}

@@ -2,9 +2,11 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -25,7 +27,7 @@ import (
 func realDeps(s Streams) *deps {
 	d := &deps{
 		streams: s, program: programName(os.Args), getenv: os.Getenv, now: time.Now, after: time.After,
-		dial: dialControllers, slots: openSlots, exec: localcloud.Exec, preflight: localcloud.Preflight,
+		dial: dialControllers, slots: openSlots, exec: localcloud.Exec, preflight: localcloud.Preflight, credentials: clouds.CheckCredentials,
 		leftovers: localcloud.Leftovers, sweep: localcloud.RemoveStack, purge: localcloud.PurgeCache, supervised: localcloud.Supervised,
 	}
 	d.images = sync.OnceValues(func() (*images.Set, error) {
@@ -98,9 +100,13 @@ func dataDir(getenv func(string) string) (string, error) {
 	if dir := getenv("XDG_DATA_HOME"); dir != "" {
 		return filepath.Join(dir, "devctl"), nil
 	}
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return "", fmt.Errorf("find the data folder: %w; set DEVCTL_HOME", err)
+	home := getenv("HOME")
+	if home == "" { // a job of CI, a timer: the account has one all the same
+		account, err := user.Current()
+		if err != nil || account.HomeDir == "" {
+			return "", errors.New("find the data folder: this user has no home; set DEVCTL_HOME")
+		}
+		home = account.HomeDir
 	}
 	return filepath.Join(home, ".local", "share", "devctl"), nil
 }

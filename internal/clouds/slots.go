@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/smithy-go/logging"
 
 	"devctl/components"
 	"devctl/internal/api"
@@ -33,7 +34,7 @@ func OpenSlots(ctx context.Context, spec *stacks.Spec) (*Slots, error) {
 
 // awsClient has the credentials that the AWS CLI would use.
 func awsClient(ctx context.Context, region string) (aws.Client, error) {
-	found, err := config.LoadDefaultConfig(ctx, config.WithRegion(region))
+	found, err := config.LoadDefaultConfig(ctx, config.WithRegion(region), config.WithLogger(logging.Nop{})) // errors say it all
 	if err != nil {
 		return aws.Client{}, fmt.Errorf("find AWS credentials: %w", err)
 	}

@@ -17,6 +17,7 @@ type observation struct {
 	self   node
 	nodes  []node // its view of the cluster, itself included
 	state  string // cluster_state: ok | fail
+	epoch  uint64 // the current one, as far as it has heard
 	linkUp bool   // of a replica: the link is up and no full copy is in progress
 	offset int64  // replication offset
 	keys   int64
@@ -48,6 +49,9 @@ func observe(ctx context.Context, c *client) (observation, error) {
 	}
 	if o.keys, err = strconv.ParseInt(replies[3], 10, 64); err != nil {
 		return observation{}, fmt.Errorf("number of keys %q is no number", replies[3])
+	}
+	if o.epoch, err = strconv.ParseUint(cluster["cluster_current_epoch"], 10, 64); err != nil {
+		return observation{}, fmt.Errorf("current epoch %q is no number", cluster["cluster_current_epoch"])
 	}
 	// Of a replica too: what it says of its link is lost when its primary refuses it.
 	offset := info["master_repl_offset"]

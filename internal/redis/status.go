@@ -37,7 +37,7 @@ func (p *picture) status() api.RedisStatus {
 		}
 	}
 	out.State = p.state(out.SlotsAssigned, lost)
-	out.Problems = slices.Concat(p.blockers(), p.memberProblems(), p.shardProblems())
+	out.Problems = slices.Concat(p.blockers(), p.memberProblems(), p.shardProblems(), p.disagreements())
 	if from, to, ok := p.lopsided(); ok {
 		out.Problems = append(out.Problems, fmt.Sprintf("too many primaries are on %s or in its zone to lose it; %s takes over shard %d", from.Node, to, to.Shard))
 	}
@@ -106,7 +106,7 @@ func (p *picture) caughtUp(m Member, of primary) bool {
 		return false
 	}
 	for _, voter := range p.seen {
-		if len(voter.self.slots) > 0 && !voter.knowsFollower(o.self) {
+		if !voter.mayElect(o.self) {
 			return false
 		}
 	}

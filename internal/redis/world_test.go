@@ -123,8 +123,13 @@ func (w *world) hear(a, b *modelNode) {
 			}
 		}
 	}
-	if len(a.self.slots) > 0 && a.self.slots[0] == other.slots[0] && a.self.epoch < other.epoch {
+	switch {
+	case len(a.self.slots) == 0:
+	case a.self.slots[0] == other.slots[0] && a.self.epoch < other.epoch:
 		a.follow(other)
+	case a.self.epoch == other.epoch && a.self.id < other.id:
+		w.epoch++
+		a.self.epoch = w.epoch
 	}
 }
 

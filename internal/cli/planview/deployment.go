@@ -20,10 +20,12 @@ type Deployment struct {
 	Before, After []api.Assignment
 	// Unknown says why Before is not known, in a clause: "no controller answers". The group is then this note only.
 	Unknown string
+	// PortBefore and PortAfter are those that clients connect to at the endpoint; zero where it is not known.
+	PortBefore, PortAfter int
 }
 
-// group is the deployment as a group of the plan; false when nothing changes.
-func (d *Deployment) group() (Group, bool) {
+// group is the deployment as a group of the plan, of a Redis with so many replicas; false when nothing changes.
+func (d *Deployment) group(replicas int) (Group, bool) {
 	g := Group{Name: groupDeployment, Resources: counts()}
 	if d == nil || d.Unknown != "" {
 		return g, false
@@ -37,7 +39,11 @@ func (d *Deployment) group() (Group, bool) {
 		g.Configs = append(g.Configs, newConfig([]string{node}, changes, false))
 	}
 	g.Configs = once(g.Configs)
-	g.Notice, g.Why = deploymentNotice(g.Configs)
+	g.Notice, g.Why = deploymentNotice(g.Configs, replicas)
+	if d.PortBefore != d.PortAfter && d.PortBefore != 0 && d.PortAfter != 0 {
+		g.Notice = NoticeOutage
+		g.Why = fmt.Sprintf("clients need the endpoint's new port %d: connections through port %d end, and nothing answers there any more", d.PortAfter, d.PortBefore)
+	}
 	return g, len(g.Configs) > 0
 }
 
@@ -95,16 +101,18 @@ func owned(f api.File) []diff.Attribute {
 	return []diff.Attribute{{Name: "mode", Value: fmt.Sprintf("%#o", f.Mode)}, {Name: "owner", Value: fmt.Sprintf("%d:%d", f.UID, f.GID)}}
 }
 
-// deploymentNotice is what people notice while the agents restart what changes.
-func deploymentNotice(configs []Config) (Notice, string) {
+// deploymentNotice is what people notice while the agents restart what changes, one after the other.
+func deploymentNotice(configs []Config, replicas int) (Notice, string) {
 	worst, why := NoticeNothing, ""
 	for _, c := range configs {
 		for _, p := range c.Parts {
 			notice, because := NoticeNothing, ""
 			switch touched := p.Op != diff.Added; {
 			case !touched, units.IsImage(p.Name): // fetched beside what runs
+			case strings.Contains(p.Name, "redis") && replicas == 0:
+				notice, because = NoticeFailover, "Redis restarts where it changes, and has no replicas: nobody serves the keys there meanwhile"
 			case strings.Contains(p.Name, "redis"):
-				notice, because = NoticeFailover, "Redis restarts where it changes, and each shard whose primary does so fails over"
+				notice, because = NoticePause, "Redis restarts where it changes, and a primary hands over to a replica first; "+paused
 			case strings.Contains(p.Name, "haproxy"), strings.Contains(p.Name, "keepalived"):
 				notice, because = NoticeReconnect, "clients of the endpoint reconnect when their load balancer restarts or the address moves"
 			}

@@ -55,12 +55,13 @@ const (
 	NoticeNothing   Notice = "nothing"
 	NoticeAccess    Notice = "access"    // who may reach what changes
 	NoticeReconnect Notice = "reconnect" // clients have to connect again, once or twice
+	NoticePause     Notice = "pause"     // some keys take no writes for less than a second
 	NoticeFailover  Notice = "failover"  // some keys take no writes for some seconds
 	NoticeOutage    Notice = "outage"    // the endpoint does not answer for a while, or moves for good
 	NoticeDataLoss  Notice = "data-loss" // what Redis holds is gone
 )
 
-var notices = []Notice{NoticeNothing, NoticeAccess, NoticeReconnect, NoticeFailover, NoticeOutage, NoticeDataLoss}
+var notices = []Notice{NoticeNothing, NoticeAccess, NoticeReconnect, NoticePause, NoticeFailover, NoticeOutage, NoticeDataLoss}
 
 func (n Notice) worse(than Notice) bool {
 	return slices.Index(notices, n) > slices.Index(notices, than)
@@ -344,7 +345,6 @@ func (b *builder) notice(role api.Role, fates []Machines) (Notice, string) {
 	worst, why := NoticeNothing, ""
 	for _, m := range fates {
 		notice, because := b.noticeOf(role, m)
-
 		if notice.worse(worst) || why == "" {
 			worst, why = notice, because
 		}
@@ -352,7 +352,7 @@ func (b *builder) notice(role api.Role, fates []Machines) (Notice, string) {
 	return worst, why
 }
 
-// NoticedOfRoll is what people notice when machines of a role are replaced one by one, in words.
+// NoticedOfRoll is what people notice when machines of a role end in order and are replaced, one by one, in words.
 func NoticedOfRoll(role api.Role, replicas int) string {
 	b := builder{in: Input{Replicas: replicas}}
 	notice, why := b.noticeOf(role, Machines{Action: ActionReplace, Order: oneByOne})
@@ -380,8 +380,15 @@ func (b *builder) noticeOf(role api.Role, m Machines) (Notice, string) {
 		return NoticeDataLoss, "Redis has no replicas: what is on a node goes with it"
 	case role == api.RoleData && b.in.Replicas == 0:
 		return NoticeDataLoss, "Redis has no replicas: what is on a node would go with it, so none is taken away until devctl:redis.replicas gives each shard a copy"
+	case role == api.RoleData && m.Action == ActionRemove:
+		return NoticePause, "what Redis has there moves to the others first, and each primary hands over; " + paused
+	case role == api.RoleData && (b.in.Provider == string(api.PlatformDigitalOcean) || m.Action == ActionRestart):
+		return NoticeFailover, "the machine ends without a warning, and each shard whose primary is there fails over: its keys take no writes for some seconds"
 	case role == api.RoleData:
-		return NoticeFailover, "each shard whose primary is there fails over: its keys take no writes for some seconds"
+		return NoticePause, "each primary there hands over to a replica before its node goes; " + paused
 	}
 	return NoticeNothing, ""
 }
+
+// paused is what a primary that hands over in order means to clients.
+const paused = "its keys take no writes for less than a second, and its clients connect again"

@@ -116,7 +116,7 @@ func New(in Input) Plan {
 	for _, name := range groups {
 		g, changes := b.group(name, p.Changes)
 		if name == groupDeployment {
-			g, changes = in.Deployment.group()
+			g, changes = in.Deployment.group(in.Replicas)
 		}
 		if !changes {
 			continue

@@ -89,7 +89,14 @@ func plans(t *testing.T) map[string]Plan {
 				engine.PropertyChange{Path: "cidr", Kind: engine.ChangeUpdate, Old: "198.18.0.0/24", New: "198.18.7.0/24", Replaces: true}),
 			group(engine.OpReplace, "data", data, data, engine.PropertyChange{Path: "network", Kind: engine.ChangeUpdate, Old: "devctl-local", New: unknown, Replaces: true}),
 		}}),
-		"deployment": New(Input{Stack: "local", Provider: "local", Deployment: &Deployment{
+		"port": New(Input{Stack: "local", Provider: "local", Replicas: 1, Deployment: &Deployment{
+			Before: []api.Assignment{assigned("worker-1", "haproxy.service", "1mb")}, After: []api.Assignment{assigned("worker-1", "haproxy.service", "2mb")},
+			PortBefore: 7010, PortAfter: 7011,
+		}}),
+		"no replicas": New(Input{Stack: "local", Provider: "local", Deployment: &Deployment{
+			Before: []api.Assignment{assigned("data-1", "redis-1.service", "64mb")}, After: []api.Assignment{assigned("data-1", "redis-1.service", "96mb")},
+		}}),
+		"deployment": New(Input{Stack: "local", Provider: "local", Replicas: 1, Deployment: &Deployment{
 			Before: []api.Assignment{assigned("data-1", "redis-1.service", "64mb"), assigned("data-2", "redis-1.service", "64mb"), assigned("worker-1", "haproxy.service", "")},
 			After:  []api.Assignment{assigned("data-1", "redis-1.service", "96mb"), assigned("data-2", "redis-1.service", "96mb"), assigned("data-10", "redis-2.service", "96mb"), assigned("worker-1", "haproxy.service", "")},
 		}}),
@@ -119,6 +126,7 @@ func TestPlans(t *testing.T) {
 			if plan.Empty() != (name == "nothing") {
 				t.Errorf("Empty is %v", plan.Empty())
 			}
+			name := strings.ReplaceAll(name, " ", "-")
 			golden(t, name+".txt", strings.Join(plan.Lines(output.Style{}), "\n")+"\n")
 			golden(t, name+".md", plan.Markdown("devctl preview"))
 		})

@@ -218,8 +218,8 @@ func (m Machines) title() string {
 // text is the notice in words.
 func (n Notice) text() string {
 	return map[Notice]string{
-		NoticeNothing: "nothing", NoticeAccess: "nothing, unless they are let in no longer", NoticeReconnect: "a reconnect", NoticeFailover: "a failover",
-		NoticeOutage: "an outage", NoticeDataLoss: "loss of data",
+		NoticeNothing: "nothing", NoticeAccess: "nothing, unless they are let in no longer", NoticeReconnect: "a reconnect", NoticePause: "a short pause",
+		NoticeFailover: "a failover", NoticeOutage: "an outage", NoticeDataLoss: "loss of data",
 	}[n]
 }
 
