@@ -45,9 +45,10 @@ func TestDiskFull(t *testing.T) {
 		refused := time.Now()
 		waitFor(t, "the shard takes writes again", 30*time.Second, func() error { return f.write(t, 1) })
 		t.Logf("writes again %v after the first was refused", time.Since(refused).Round(100*time.Millisecond))
-		if now := s.complains(t, full(home)); now.Redis.Shards[0].Primary.Node != spare.Name {
-			t.Errorf("the primary is on %s, want %s", now.Redis.Shards[0].Primary.Node, spare.Name)
-		}
+		s.complains(t, full(home))
+		s.waitStatus(t, "the replica has taken over", 10*time.Second, func(st api.Status) bool {
+			return st.Redis.Shards[0].Primary.Node == spare.Name
+		})
 		s.room(t, home, 128)
 		s.healthyAgain(t, home.Name)
 	})
@@ -108,10 +109,10 @@ func (s *stack) healthyAgain(t *testing.T, primary string) {
 }
 
 // complains waits until the status has these problems, and wants them in its text too.
-func (s *stack) complains(t *testing.T, problems ...string) api.Status {
+func (s *stack) complains(t *testing.T, problems ...string) {
 	t.Helper()
 	begun := time.Now()
-	st := s.waitStatus(t, "status tells what is wrong", 20*time.Second, func(st api.Status) bool {
+	s.waitStatus(t, "status tells what is wrong", 20*time.Second, func(st api.Status) bool {
 		return !st.Healthy && !slices.ContainsFunc(problems, func(p string) bool { return !slices.Contains(st.Problems, p) })
 	})
 	t.Logf("told within %v", time.Since(begun).Round(100*time.Millisecond))
@@ -121,7 +122,6 @@ func (s *stack) complains(t *testing.T, problems ...string) api.Status {
 			t.Errorf("status does not say %q:\n%s", p, text)
 		}
 	}
-	return st
 }
 
 // filler writes values that fill a disk, and knows which were confirmed.
