@@ -83,8 +83,8 @@ func followAssignments(ctx context.Context, cli *clientv3.Client, c Config, out 
 	})
 }
 
-// run reconciles until ctx ends: at once when assignments come in, every 30 s, and sooner after trouble. In
-// between it looks at the units and goes on with what had to wait for them.
+// run reconciles until ctx ends: at once when assignments come in, every 30 s, and sooner after trouble, at the latest when
+// etcd answers again. In between it looks at the units and goes on with what had to wait for them.
 func (r *reconciler) run(ctx context.Context, desired <-chan map[string]api.Assignment) error {
 	tick := time.NewTicker(lookInterval)
 	defer tick.Stop()
@@ -97,8 +97,10 @@ func (r *reconciler) run(ctx context.Context, desired <-chan map[string]api.Assi
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case set := <-desired:
-			// Follow tells the same again and again; the rest of the pass costs reads of secrets.
-			full = !maps.EqualFunc(r.desired, set, func(a, b api.Assignment) bool { return a.Hash == b.Hash }) || r.desired == nil
+			// Follow tells the same again and again; the rest of the pass costs reads of secrets. But when it tells something at all
+			// etcd answers, and what failed for want of that need not wait.
+			full = !maps.EqualFunc(r.desired, set, func(a, b api.Assignment) bool { return a.Hash == b.Hash }) ||
+				r.desired == nil || len(r.problems) > 0
 			r.desired = set
 		case now := <-tick.C:
 			full = now.After(next)

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -256,6 +257,40 @@ func TestReconcileWithoutAnAnswerChangesNothing(t *testing.T) {
 	}
 	b.down = nil
 	b.expect("answers again", "reload", "enable redis-1.service", "restart redis-1.service")
+}
+
+// TestReconcileTriesAgainWhenEtcdAnswers: what etcd did not answer is asked again as soon as it says anything, however long the next try
+// is away, and the complaint goes.
+func TestReconcileTriesAgainWhenEtcdAnswers(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	messages := make(chan string)
+	b.r.pace = func() time.Duration { return time.Hour }
+	b.r.report = func(_ map[string]applied, _, units []api.UnitStatus) { messages <- units[0].Message }
+	ctx, cancel := context.WithCancel(t.Context())
+	desired, ended := make(chan map[string]api.Assignment), make(chan error)
+	go func() { ended <- b.r.run(ctx, desired) }()
+	set := map[string]api.Assignment{"redis-1.service": b.redis("h1", "[Unit]\n")}
+	tell := func() string {
+		desired <- set
+		return <-messages
+	}
+	if got := tell(); got != "" {
+		t.Errorf("installed, and the message is %q", got)
+	}
+	b.down = errors.New("context deadline exceeded")
+	set = map[string]api.Assignment{"redis-1.service": b.redis("h2", "[Unit]\n")}
+	if got := tell(); !strings.HasSuffix(got, "context deadline exceeded") {
+		t.Errorf("etcd is away, and the message is %q", got)
+	}
+	b.down = nil
+	if got := tell(); got != "" {
+		t.Errorf("etcd answers, and the message is %q", got)
+	}
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("run ended with %v", err)
+	}
 }
 
 func TestReconcileFailuresOfOneUnitStayWithIt(t *testing.T) {

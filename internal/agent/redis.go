@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"devctl/internal/api"
@@ -76,7 +77,7 @@ func inspectAll(ctx context.Context, address string, shards []int, creds redis.C
 			if err != nil {
 				return // its unit's state and log say why
 			}
-			instance.Shard = shard
+			instance.Shard, instance.DiskFull = shard, full(redis.DataFolder(shard))
 			mu.Lock()
 			out[shard] = instance
 			mu.Unlock()
@@ -84,6 +85,17 @@ func inspectAll(ctx context.Context, address string, shards []int, creds redis.C
 	}
 	wg.Wait()
 	return out
+}
+
+// leastFree is the room, in bytes, below which a disk counts as full.
+const leastFree = 1 << 20
+
+// full tells whether the disk that a folder is on has no room left for a service, which is not root. One that cannot be asked has
+// not: Redis itself says then what is wrong.
+func full(folder string) bool {
+	var disk syscall.Statfs_t
+	err := syscall.Statfs(folder, &disk)
+	return err == nil && disk.Bavail*uint64(disk.Bsize) < leastFree
 }
 
 // sightings remembers instances over looks that miss them.

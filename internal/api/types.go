@@ -93,6 +93,7 @@ type RedisInstance struct {
 	Slots     int    `json:"slots"`               // number of hash slots a primary owns
 	State     string `json:"state"`               // cluster_state: ok | fail
 	Offset    int64  `json:"offset"`              // replication offset
+	DiskFull  bool   `json:"diskFull,omitempty"`  // there is no room left where it keeps its data
 }
 
 // LoadBalancer is a worker's HAProxy as its agent sees it through the runtime API.

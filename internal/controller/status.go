@@ -12,6 +12,7 @@ import (
 
 	"devctl/internal/api"
 	"devctl/internal/plan"
+	"devctl/internal/redis"
 	"devctl/units"
 )
 
@@ -48,7 +49,7 @@ func (s state) status(stack string, now time.Time) api.Status {
 	}
 	problem(s.nodeProblems(missing, now)...)
 	// A machine that is back beats before all of its units are active.
-	running := slices.Concat(s.unitProblems(), s.assignmentProblems(), s.redisProblems(), s.balancerProblems(), s.endpointProblems())
+	running := slices.Concat(s.unitProblems(), s.assignmentProblems(), s.diskProblems(), s.redisProblems(), s.balancerProblems(), s.endpointProblems())
 	problem(running...)
 	ops := plan.Assignments(s.target(), s.assignments)
 	if len(ops) > 0 {
@@ -146,6 +147,21 @@ func (s state) assignmentProblems() []string {
 			out = append(out, fmt.Sprintf("%s on %s has not been started yet", a.Unit, a.Node))
 		case u.Ready() && u.Hash != a.Hash:
 			out = append(out, fmt.Sprintf("%s on %s still runs as it was before the last change%s", a.Unit, a.Node, because(u.Message)))
+		}
+	}
+	return out
+}
+
+// diskProblems are the members of the Redis Cluster that have no room left for their data. They may not say so themselves: a replica
+// that cannot take a copy is only out of sync.
+func (s state) diskProblems() []string {
+	var out []string
+	for _, n := range s.nodes {
+		for _, r := range n.Redis {
+			if r.DiskFull {
+				out = append(out, fmt.Sprintf("the disk of %s on %s is full; make room for %s there, and it goes on by itself",
+					units.Redis(r.Shard, "").Name, n.Name, redis.DataFolder(r.Shard)))
+			}
 		}
 	}
 	return out

@@ -115,6 +115,12 @@ func TestWhatIsWrongAndWhatIsTold(t *testing.T) {
 			problems: []string{"redis-1.service on data-1 is activating (auto-restart)"},
 			events:   []string{"error: redis-1.service on data-1 failed: exit status 1; no memory"},
 		},
+		"a disk is full": {
+			breaks: func(s *state) {
+				s.record("data-1").Redis = []api.RedisInstance{{Shard: 1, Role: "replica", DiskFull: true}, {Shard: 3, Role: "primary"}}
+			},
+			problems: []string{"the disk of redis-1.service on data-1 is full; make room for /var/lib/devctl/data/redis-1 there, and it goes on by itself"},
+		},
 		"a worker is back, and not all of its own units": {
 			breaks: func(s *state) {
 				s.units["worker-2"]["devctl-agent.service"] = api.UnitStatus{Name: "devctl-agent.service", Active: "activating", Sub: "start"}

@@ -14,12 +14,15 @@ const (
 	GID = 7100
 )
 
+// DataFolder is where the member of the given shard (1-based) keeps what it has, on any node.
+func DataFolder(shard int) string { return path.Join(api.DataDir, fmt.Sprintf("redis-%d", shard)) }
+
 // Files returns the configuration of the member of the given shard (1-based) on node self, and the directories it
 // needs. Both can be read by Redis only: they get passwords and their hashes when they are written.
 func Files(spec api.RedisSpec, shard int, self api.Identity) (files, dirs []api.File) {
 	unit := fmt.Sprintf("redis-%d", shard)
 	folder := path.Join(api.ServicesDir, unit+".service")
-	data := path.Join(api.DataDir, unit)
+	data := DataFolder(shard)
 	file := func(name, content string) api.File {
 		return api.File{Path: path.Join(folder, name), Mode: 0o400, UID: UID, GID: GID, Content: content}
 	}

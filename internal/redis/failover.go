@@ -113,6 +113,35 @@ func open(m Member) step {
 	return step{m.Address, openCommand(), "let members that have keys serve copies of them"}
 }
 
+// relieve lets replicas take over from primaries that cannot write their log, and so refuse every write. Nothing is lost: what was
+// confirmed before has gone to the replicas too, and the old primary waits until the new one has caught up.
+func (p *picture) relieve() []step {
+	var steps []step
+	for shard := 1; shard <= p.shards(); shard++ {
+		owner, ok := p.primaryOf(shard)
+		if !ok || !owner.alive || p.seen[owner.address].stuck == "" {
+			continue
+		}
+		if to, ok := p.relief(shard, owner); ok {
+			steps = append(steps, step{
+				to.Address, command{"CLUSTER", "FAILOVER"},
+				fmt.Sprintf("tell %s to take shard %d over from %s, which cannot write its log: %s", to, shard, owner.member, p.seen[owner.address].stuck),
+			})
+		}
+	}
+	return steps
+}
+
+// relief finds a replica of the shard that is in sync with its primary, and can write its own log.
+func (p *picture) relief(shard int, of primary) (Member, bool) {
+	for _, m := range p.shard(shard) {
+		if p.inSync(m, of) && p.seen[m.Address].stuck == "" {
+			return m, true
+		}
+	}
+	return Member{}, false
+}
+
 // balance moves one primary, where a node or zone has so many that without it the others could not elect new ones,
 // to where it was or would be when the cluster is formed. It does so only while everything is in sync, and nothing is
 // lost: the old primary waits until the new one has caught up.

@@ -167,3 +167,44 @@ func TestBalance(t *testing.T) {
 		}
 	}
 }
+
+// TestRelieve: a primary that cannot write its log is relieved by a replica in sync that can, and by nobody else.
+func TestRelieve(t *testing.T) {
+	t.Parallel()
+	const why = "No space left on device"
+	const stuck = "data-1 (198.18.0.101:7101) cannot write its log: " + why + "; "
+	for name, tt := range map[string]struct {
+		replica  func(*observation)
+		problems []string
+		steps    []step
+	}{
+		"in sync": {func(*observation) {}, []string{stuck + "data-2 (198.18.0.102:7101) takes over shard 1"}, []step{{
+			"198.18.0.102:7101", command{"CLUSTER", "FAILOVER"},
+			"tell data-2 (198.18.0.102:7101) to take shard 1 over from data-1 (198.18.0.101:7101), which cannot write its log: " + why,
+		}}},
+		"behind": {func(o *observation) { o.linkUp = false }, []string{
+			stuck + "shard 1 takes no writes until it can, for it has no replica in sync that could",
+			"data-2 (198.18.0.102:7101) is not in sync with data-1 (198.18.0.101:7101) yet",
+		}, nil},
+		"no room either": {func(o *observation) { o.stuck = why }, []string{
+			stuck + "shard 1 takes no writes until it can, for it has no replica in sync that could",
+			"data-2 (198.18.0.102:7101) cannot write its log: " + why,
+		}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			members, seen := three()
+			primary, replica := seen[members[0].Address], seen[members[1].Address]
+			primary.stuck = why
+			tt.replica(&replica)
+			seen[members[0].Address], seen[members[1].Address] = primary, replica
+			p := draw(api.RedisSpec{Shards: 2, Replicas: 1}, members, seen, nil)
+			if diff := cmp.Diff(tt.problems, p.status().Problems); diff != "" {
+				t.Errorf("problems (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(tt.steps, p.plan(), cmp.AllowUnexported(step{})); diff != "" {
+				t.Errorf("steps (-want +got):\n%s", diff)
+			}
+		})
+	}
+}

@@ -18,6 +18,7 @@ type node struct {
 	handshake bool   // just met; the ID is not its own yet
 	failing   bool   // some or most members cannot reach it: fail? or fail
 	failed    bool   // the majority of primaries agreed: fail
+	unlinked  bool   // the viewer has no connection to it at the moment
 	epoch     uint64 // config epoch: of two primaries that claim a slot the higher one is right
 	slots     []slotRange
 }
@@ -50,7 +51,7 @@ func parseNode(line string) (node, error) {
 	if len(fields) < 8 {
 		return node{}, fmt.Errorf("%d fields, want at least 8", len(fields))
 	}
-	n := node{id: fields[0]}
+	n := node{id: fields[0], unlinked: fields[7] == "disconnected"}
 	address, _, _ := strings.Cut(fields[1], "@")
 	if a, err := netip.ParseAddrPort(address); err == nil && a.Port() != 0 {
 		n.address = a.String()

@@ -2,9 +2,11 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 
 	"devctl/internal/api"
 )
@@ -15,16 +17,18 @@ type observation struct {
 	self   node
 	nodes  []node // its view of the cluster, itself included
 	state  string // cluster_state: ok | fail
+	epoch  uint64 // the current one, as far as it has heard
 	linkUp bool   // of a replica: the link is up and no full copy is in progress
 	offset int64  // replication offset
 	keys   int64
-	open   bool // it serves copies
+	open   bool   // it serves copies
+	stuck  string // why it cannot write its log, and so takes no writes; "" while it can
 }
 
 // observe asks one member everything at once.
 func observe(ctx context.Context, c *client) (observation, error) {
 	replies, err := c.do(ctx,
-		command{"CLUSTER", "NODES"}, command{"CLUSTER", "INFO"}, command{"INFO", "server", "replication"}, command{"DBSIZE"}, mayCopy())
+		command{"CLUSTER", "NODES"}, command{"CLUSTER", "INFO"}, command{"INFO", "server", "replication", "persistence"}, command{"DBSIZE"}, mayCopy())
 	if err != nil {
 		return observation{}, err
 	}
@@ -46,12 +50,32 @@ func observe(ctx context.Context, c *client) (observation, error) {
 	if o.keys, err = strconv.ParseInt(replies[3], 10, 64); err != nil {
 		return observation{}, fmt.Errorf("number of keys %q is no number", replies[3])
 	}
+	if o.epoch, err = strconv.ParseUint(cluster["cluster_current_epoch"], 10, 64); err != nil {
+		return observation{}, fmt.Errorf("current epoch %q is no number", cluster["cluster_current_epoch"])
+	}
 	// Of a replica too: what it says of its link is lost when its primary refuses it.
 	offset := info["master_repl_offset"]
 	if o.offset, err = strconv.ParseInt(offset, 10, 64); err != nil {
 		return observation{}, fmt.Errorf("replication offset %q is no number", offset)
 	}
-	return o, nil
+	if info["aof_last_write_status"] == "err" {
+		o.stuck, err = refusal(ctx, c)
+	}
+	return o, err
+}
+
+// refusal says why a member that cannot write its log refuses writes, such as "No space left on device", or "" when it
+// does not any more. It tells so to nobody but those whom it refuses, and a PING is refused like a write.
+func refusal(ctx context.Context, c *client) (string, error) {
+	_, err := c.do(ctx, command{"PING"})
+	var refused replyError
+	if !errors.As(err, &refused) {
+		return "", err
+	}
+	if _, why, found := strings.Cut(string(refused), ": "); found {
+		return why, nil
+	}
+	return string(refused), nil
 }
 
 // Inspect asks the Redis at address (host:port) what it is at the moment. The shard is the caller's to fill in.

@@ -24,9 +24,9 @@ func TestParseNodes(t *testing.T) {
 	want := []node{
 		{id: "07c37dfeb235213a872192d90877d0cd55635b91", address: "198.18.0.101:7101", self: true, primary: true, epoch: 3, slots: []slotRange{{0, 5460}, {8000, 8000}}},
 		{id: "67ed2db8d677e59ec4a4cefb06858cf2a1a89fa1", address: "198.18.0.102:7101", primaryID: "07c37dfeb235213a872192d90877d0cd55635b91", epoch: 3},
-		{id: "292f8b365bb7edb5e285caf0b7e6ddc7265d2f4f", primary: true, failing: true, failed: true, epoch: 2, slots: []slotRange{{5461, 10922}}},
+		{id: "292f8b365bb7edb5e285caf0b7e6ddc7265d2f4f", primary: true, failing: true, failed: true, unlinked: true, epoch: 2, slots: []slotRange{{5461, 10922}}},
 		{id: "6ec23923021cf3ffec47632106199cb7f496ce01", address: "198.18.0.103:7103", primary: true, failing: true},
-		{id: "824fe116063bc5fcf9f4ffd895bc17aee7731ac3", address: "198.18.0.104:7101", handshake: true},
+		{id: "824fe116063bc5fcf9f4ffd895bc17aee7731ac3", address: "198.18.0.104:7101", handshake: true, unlinked: true},
 	}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(node{}, slotRange{})); diff != "" {
 		t.Errorf("nodes (-want +got):\n%s", diff)

@@ -10,7 +10,7 @@ import (
 type step struct {
 	address string
 	command command
-	reason  string // for people; steps that belong together have the same
+	reason  string // for people; steps that belong together have the same; empty when nobody needs to hear of it
 }
 
 // plan returns what can be done now to get from the picture to one whole cluster, in the order in which it is to be
@@ -25,7 +25,10 @@ func (p *picture) plan() []step {
 	case !p.formed:
 		return p.form()
 	default:
-		steps := slices.Concat(p.failover(), p.join(), p.assign(), p.open(), p.replicate(), p.handOver(), p.announce(), p.forget())
+		steps := slices.Concat(p.failover(), p.join(), p.assign(), p.open(), p.replicate(), p.handOver(), p.agree(), p.forget())
+		if len(steps) == 0 { // an election goes wrong while members meet
+			steps = p.relieve()
+		}
 		if len(steps) == 0 {
 			steps = p.balance()
 		}
@@ -109,29 +112,6 @@ func (p *picture) replicate() []step {
 		})
 	}
 	return steps
-}
-
-// announce lets replicas tell the primaries that do not know it yet whom they follow, for a replica gets no vote from
-// them before. It meets them again: gossip takes a second.
-func (p *picture) announce() []step {
-	var steps []step
-	for _, m := range p.joined() {
-		o := p.seen[m.Address]
-		if o.self.primary || len(p.owned[o.self.primaryID]) == 0 {
-			continue
-		}
-		for _, voter := range p.joined() {
-			if v := p.seen[voter.Address]; len(v.self.slots) > 0 && v.knows(o.self.id) && !v.knowsFollower(o.self) {
-				steps = append(steps, meet(m, voter, "tell the primaries who follows whom"))
-			}
-		}
-	}
-	return steps
-}
-
-// knowsFollower tells whether the member has heard that the replica follows whom it says that it follows.
-func (o observation) knowsFollower(replica node) bool {
-	return slices.ContainsFunc(o.nodes, func(n node) bool { return n.id == replica.id && n.primaryID == replica.primaryID })
 }
 
 // forget removes dead IDs whose place has been taken from everybody who still knows them. One that owns slots or has

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -92,10 +93,10 @@ func execute(ctx context.Context, clients map[string]*client, steps []step) ([]s
 	)
 	for _, s := range steps {
 		if _, err := clients[s.address].do(ctx, s.command); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %s on %s: %w", s.reason, strings.Join(s.command, " "), s.address, err))
+			errs = append(errs, fmt.Errorf("%s: %s on %s: %w", cmp.Or(s.reason, "pass on what is new"), strings.Join(s.command, " "), s.address, err))
 			continue
 		}
-		if len(done) == 0 || done[len(done)-1] != s.reason {
+		if s.reason != "" && (len(done) == 0 || done[len(done)-1] != s.reason) {
 			done = append(done, s.reason)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -94,6 +95,7 @@ func (s *server) start() {
 		s.t.Fatalf("install the Debian package redis-server: %v", err)
 	}
 	s.process = exec.Command(program, s.conf, "--logfile", s.log)
+	s.process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := s.process.Start(); err != nil {
 		s.t.Fatal(err)
 	}
@@ -112,13 +114,21 @@ func (s *server) start() {
 	})
 }
 
-// kill ends the server as a crash does.
+// kill ends the server as the end of its container does: with the children that it writes files with, which have its
+// port open too.
 func (s *server) kill() {
 	s.t.Helper()
-	if err := s.process.Process.Kill(); err != nil {
+	group := -s.process.Process.Pid
+	if err := syscall.Kill(group, syscall.SIGKILL); err != nil {
 		s.t.Fatal(err)
 	}
 	_ = s.process.Wait() // "signal: killed"
+	eventually(s.t, s.address+" and its children are gone", func() error {
+		if err := syscall.Kill(group, 0); !errors.Is(err, syscall.ESRCH) {
+			return fmt.Errorf("some are there: %v", err)
+		}
+		return nil
+	})
 }
 
 // running tells whether the server was started and not killed since.

@@ -37,7 +37,7 @@ func (p *picture) status() api.RedisStatus {
 		}
 	}
 	out.State = p.state(out.SlotsAssigned, lost)
-	out.Problems = slices.Concat(p.blockers(), p.memberProblems(), p.shardProblems())
+	out.Problems = slices.Concat(p.blockers(), p.memberProblems(), p.shardProblems(), p.disagreements())
 	if from, to, ok := p.lopsided(); ok {
 		out.Problems = append(out.Problems, fmt.Sprintf("too many primaries are on %s or in its zone to lose it; %s takes over shard %d", from.Node, to, to.Shard))
 	}
@@ -106,7 +106,7 @@ func (p *picture) caughtUp(m Member, of primary) bool {
 		return false
 	}
 	for _, voter := range p.seen {
-		if len(voter.self.slots) > 0 && !voter.knowsFollower(o.self) {
+		if !voter.mayElect(o.self) {
 			return false
 		}
 	}
@@ -123,6 +123,9 @@ func (p *picture) memberProblems() []string {
 	for _, m := range p.members {
 		o, ok := p.answers(m)
 		target, owned := p.primaryOf(m.Shard)
+		if o.stuck != "" {
+			out = append(out, p.stuck(m, o))
+		}
 		switch {
 		case !ok:
 			out = append(out, fmt.Sprintf("%s gives no answer: %v", m, p.silent[m.Address]))
@@ -142,6 +145,19 @@ func (p *picture) memberProblems() []string {
 		}
 	}
 	return out
+}
+
+// stuck says what becomes of a member that cannot write its log.
+func (p *picture) stuck(m Member, o observation) string {
+	what := fmt.Sprintf("%s cannot write its log: %s", m, o.stuck)
+	owner, ok := p.primaryOf(m.Shard)
+	if !ok || owner.id != o.self.id {
+		return what
+	}
+	if to, ok := p.relief(m.Shard, owner); ok {
+		return what + fmt.Sprintf("; %s takes over shard %d", to, m.Shard)
+	}
+	return what + fmt.Sprintf("; shard %d takes no writes until it can, for it has no replica in sync that could", m.Shard)
 }
 
 // shardProblems are shards that nobody serves, and what would have to happen.

@@ -31,6 +31,7 @@ type modelNode struct {
 	open    bool   // serves copies
 	serves  bool   // of a primary: it has been up long enough; without, nobody can write to it
 	source  string // of a replica: the address that it copies from, whoever is there
+	full    bool   // its disk is, and it cannot write its log
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
@@ -83,6 +84,9 @@ func (w *world) picture() *picture {
 		if n.self.primary && !n.serves {
 			o.state = "fail"
 		}
+		if n.full {
+			o.stuck = "No space left on device"
+		}
 		for _, id := range slices.Sorted(maps.Keys(n.view)) { // so that a seed is the same world every time
 			o.nodes = append(o.nodes, n.view[id])
 		}
@@ -119,8 +123,13 @@ func (w *world) hear(a, b *modelNode) {
 			}
 		}
 	}
-	if len(a.self.slots) > 0 && a.self.slots[0] == other.slots[0] && a.self.epoch < other.epoch {
+	switch {
+	case len(a.self.slots) == 0:
+	case a.self.slots[0] == other.slots[0] && a.self.epoch < other.epoch:
 		a.follow(other)
+	case a.self.epoch == other.epoch && a.self.id < other.id:
+		w.epoch++
+		a.self.epoch = w.epoch
 	}
 }
 
@@ -158,6 +167,10 @@ func (w *world) replicate(a *modelNode) {
 	}
 	if p.self.id != a.self.primaryID && p.keys < a.keys {
 		w.t.Errorf("%s with %d keys copies %s, which is not its primary and has %d", a.address, a.keys, p.address, p.keys)
+	}
+	if a.full && a.keys != p.keys { // it stops at the first write that it cannot log
+		a.alive, a.open = false, false
+		return
 	}
 	a.keys = p.keys
 }
@@ -277,6 +290,8 @@ func (w *world) failover(n *modelNode, force bool, unsafe func(string)) {
 		unsafe("it is a primary")
 	case !force && (p == nil || !p.alive || p.keys != n.keys):
 		unsafe("it is behind")
+	case !force && n.full:
+		unsafe("it cannot write")
 	case force && p != nil:
 		unsafe("its primary may come back")
 	case force && slices.ContainsFunc(slices.Collect(maps.Values(w.nodes)), func(other *modelNode) bool {
@@ -328,7 +343,7 @@ func (w *world) address() string { return w.members[w.rand.IntN(len(w.members))]
 // fault does something to one member that nobody asked for.
 func (w *world) fault() {
 	n := w.nodes[w.address()]
-	switch w.rand.IntN(5) {
+	switch w.rand.IntN(7) {
 	case 0:
 		n.alive, n.open, n.serves = false, false, false
 	case 1:
@@ -337,12 +352,16 @@ func (w *world) fault() {
 		n.alive = false
 		w.wipe(n)
 	case 3:
-		if n.serves && len(n.self.slots) > 0 {
+		if n.serves && len(n.self.slots) > 0 && !n.full {
 			n.keys += 10
 		}
 	case 4: // it comes back empty before anybody notices
 		n.alive = true
 		w.wipe(n)
+	case 5:
+		n.full = true
+	case 6:
+		n.full = false
 	}
 }
 
@@ -350,7 +369,7 @@ func (w *world) fault() {
 func (w *world) calm() {
 	for _, m := range w.members {
 		n := w.nodes[m.Address]
-		n.alive, n.serves = true, n.self.primary
+		n.alive, n.serves, n.full = true, n.self.primary, false
 	}
 	for range 3 {
 		for _, a := range w.members {

@@ -18,7 +18,7 @@ func TestDestroyTouchesNoNeighbour(t *testing.T) {
 	machines, processes, objects := beta.containers(t), beta.started(t), beta.labelled(t)
 	slices.Sort(objects)
 
-	w := startTraffic(t, "the neighbour's client", setting(beta.client(t), "writer-"))
+	w := startTraffic(t, "the neighbour's client", setting(beta.client(t, patient), "writer-"))
 	w.more(t, 100)
 	for range 2 { // the second time there is nothing left that could be mistaken for beta's
 		alpha.must(t, 3*time.Minute, "destroy", "--yes")

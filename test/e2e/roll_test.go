@@ -191,7 +191,7 @@ func (e *elections) check(t *testing.T) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	t.Logf("%d primaries were handed over, %d were missed first", len(e.ordered), len(e.unordered))
-	if len(e.unordered) > 0 || len(e.ordered) == 0 {
+	if len(e.unordered) > 0 || len(e.ordered) < 3 { // each data node has a primary when its turn comes
 		t.Errorf("handed over:\n%s\nmissed first:\n%s", strings.Join(e.ordered, "\n"), strings.Join(e.unordered, "\n"))
 	}
 }
