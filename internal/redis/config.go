@@ -103,7 +103,7 @@ func users() string {
 		// password, nodes that hold the data and controllers, could take more rights with it.
 		user(api.RedisUserAdmin, api.SecretRedisAdmin,
 			"+ping", "+info", "+dbsize", "+role", "+wait", "+command", "+config|get", "+slowlog", "+latency",
-			"+acl|setuser", "+acl|dryrun",
+			"+acl|setuser", "+acl|dryrun", "+bgrewriteaof",
 			"+cluster", "-cluster|reset", "-cluster|flushslots", "-cluster|delslots", "-cluster|delslotsrange") +
 		// A replica towards its primary. +psync is added once the member owns or holds keys (openCommand): one that
 		// came back empty where a primary was would empty that one's replicas.

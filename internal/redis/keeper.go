@@ -1,20 +1,28 @@
 package redis
 
 import (
+	"fmt"
 	"slices"
 	"time"
 )
 
-// Keeper keeps a Redis Cluster whole. It remembers who was a primary when, which no member can tell. The zero value is ready to use,
-// by one caller at a time.
+// Keeper keeps a Redis Cluster whole. It remembers who was a primary when, and who could not write its log, which no member can
+// tell later. The zero value is ready to use, by one caller at a time.
 type Keeper struct {
-	led map[string]reign // by ID of a member: when it was last seen to own slots
+	led  map[string]reign // by ID of a member: when it was last seen to own slots
+	torn map[string]torn  // by ID: members whose log may have a hole
 }
 
 // reign is the time for which a member owns slots.
 type reign struct {
 	seen time.Time // last
 	run  string    // of the member then
+}
+
+// torn is a log that could not be written.
+type torn struct {
+	run      string // of the member then
+	rewrites int64  // of the log until then
 }
 
 // note takes note of who owns slots. Of a cluster that was there before the keeper everybody counts as having owned some just now.
@@ -48,4 +56,30 @@ func (k *Keeper) due(p *picture, steps []step, now time.Time) []step {
 		}
 		return known && now.Sub(last.seen) < rest
 	})
+}
+
+// renew has members write a new log that could not write theirs for a while. Redis 7.0 goes on behind what it had to cut off, when
+// it has rewritten the log since its start (flushAppendOnlyFile in aof.c), and no later start can read what has such a hole.
+func (k *Keeper) renew(p *picture) []step {
+	if k.torn == nil {
+		k.torn = map[string]torn{}
+	}
+	var steps []step
+	for _, m := range p.members {
+		o, ok := p.answers(m)
+		if !ok {
+			continue
+		}
+		was, known := k.torn[o.self.id]
+		switch {
+		case o.stuck != "":
+			k.torn[o.self.id] = torn{o.run, o.rewrites}
+		case !known || o.rewriting:
+		case o.run != was.run || o.rewrites > was.rewrites:
+			delete(k.torn, o.self.id)
+		default:
+			steps = append(steps, step{m.Address, command{"BGREWRITEAOF"}, fmt.Sprintf("%s can write again, and writes a new log", m)})
+		}
+	}
+	return steps
 }

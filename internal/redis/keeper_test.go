@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"devctl/internal/api"
 )
 
@@ -56,5 +58,38 @@ func TestKeeperWaits(t *testing.T) {
 				t.Errorf("due is %v, want %v", due, tt.due)
 			}
 		})
+	}
+}
+
+// TestKeeperRenewsLogs: who could not write its log, and can again, writes a new one, once.
+func TestKeeperRenewsLogs(t *testing.T) {
+	t.Parallel()
+	members, seen := three()
+	var k Keeper
+	for i, tt := range []struct {
+		now  observation
+		told bool
+	}{
+		{observation{run: "a"}, false},
+		{observation{run: "a", rewrites: 1, stuck: "No space left on device"}, false},
+		{observation{run: "a", rewrites: 2, stuck: "No space left on device"}, false},
+		{observation{run: "a", rewrites: 2}, true},
+		{observation{run: "a", rewrites: 2}, true}, // it failed
+		{observation{run: "a", rewrites: 3, rewriting: true}, false},
+		{observation{run: "a", rewrites: 3}, false},
+		{observation{run: "a", rewrites: 3, stuck: "No space left on device"}, false},
+		{observation{run: "b"}, false}, // it has started anew
+		{observation{run: "b"}, false},
+	} {
+		now := seen[members[0].Address]
+		now.run, now.rewrites, now.rewriting, now.stuck = tt.now.run, tt.now.rewrites, tt.now.rewriting, tt.now.stuck
+		seen[members[0].Address] = now
+		var want []step
+		if tt.told {
+			want = []step{{members[0].Address, command{"BGREWRITEAOF"}, "data-1 (198.18.0.101:7101) can write again, and writes a new log"}}
+		}
+		if diff := cmp.Diff(want, k.renew(draw(api.RedisSpec{Shards: 2, Replicas: 1}, members, seen, nil)), cmp.AllowUnexported(step{})); diff != "" {
+			t.Errorf("look %d (-want +got):\n%s", i, diff)
+		}
 	}
 }

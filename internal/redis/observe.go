@@ -23,6 +23,9 @@ type observation struct {
 	keys   int64
 	open   bool   // it serves copies
 	stuck  string // why it cannot write its log, and so takes no writes; "" while it can
+
+	rewrites  int64 // of its log since it started, and the one going on
+	rewriting bool
 }
 
 // observe asks one member everything at once.
@@ -38,6 +41,8 @@ func observe(ctx context.Context, c *client) (observation, error) {
 		state:  cluster["cluster_state"],
 		open:   replies[4] == "OK",
 		linkUp: info["master_link_status"] == "up" && info["master_sync_in_progress"] == "0",
+
+		rewriting: info["aof_rewrite_in_progress"] == "1" || info["aof_rewrite_scheduled"] == "1",
 	}
 	if o.nodes, err = parseNodes(replies[0]); err != nil {
 		return observation{}, err
@@ -57,6 +62,9 @@ func observe(ctx context.Context, c *client) (observation, error) {
 	offset := info["master_repl_offset"]
 	if o.offset, err = strconv.ParseInt(offset, 10, 64); err != nil {
 		return observation{}, fmt.Errorf("replication offset %q is no number", offset)
+	}
+	if o.rewrites, err = strconv.ParseInt(info["aof_rewrites"], 10, 64); err != nil {
+		return observation{}, fmt.Errorf("number of rewrites %q is no number", info["aof_rewrites"])
 	}
 	if info["aof_last_write_status"] == "err" {
 		o.stuck, err = refusal(ctx, c)

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -59,6 +60,7 @@ func TestDiskFull(t *testing.T) {
 		}
 		s.complains(t, full(spare))
 	})
+	var roomy time.Time
 	t.Run("both are: the shard refuses writes, and says so", func(t *testing.T) {
 		s.room(t, home, 3)
 		f.writeUntilRefused(t)
@@ -66,10 +68,21 @@ func TestDiskFull(t *testing.T) {
 			"shard 1 takes no writes until it can, for it has no replica in sync that could", home.Name, first.Primary.Address))
 		f.check(t, c)
 		s.room(t, home, 128)
-		roomy := time.Now()
+		roomy = time.Now()
 		waitFor(t, "the shard takes writes again", 10*time.Second, func() error { return f.write(t, 1) })
 		t.Logf("writes again %v after there is room", time.Since(roomy).Round(100*time.Millisecond))
 		s.room(t, spare, 128)
+		s.healthyAgain(t, home.Name)
+	})
+	t.Run("the log of who had no room can be read again", func(t *testing.T) {
+		waitFor(t, "a new log is written", 30*time.Second, func() error {
+			log := docker(t, "exec", home.ID, "journalctl", "--unit=redis-1", fmt.Sprint("--since=@", roomy.Unix()))
+			if !strings.Contains(log, "Background AOF rewrite finished successfully") {
+				return errors.New(log)
+			}
+			return nil
+		})
+		docker(t, "exec", home.ID, "systemctl", "kill", "--signal=KILL", "redis-1")
 		s.healthyAgain(t, home.Name)
 	})
 	for _, w := range others {
