@@ -83,6 +83,15 @@ func TestDiskFull(t *testing.T) {
 			return nil
 		})
 		docker(t, "exec", home.ID, "systemctl", "kill", "--signal=KILL", "redis-1")
+		killed := time.Now()
+		waitFor(t, "Redis has read it", 30*time.Second, func() error {
+			log := docker(t, "exec", home.ID, "journalctl", "--unit=redis-1", fmt.Sprint("--since=@", killed.Unix()))
+			if !strings.Contains(log, "DB loaded from append only file") {
+				return errors.New(log)
+			}
+			return nil
+		})
+		waitFor(t, "the shard takes writes again", 30*time.Second, func() error { return f.write(t, 1) })
 		s.healthyAgain(t, home.Name)
 	})
 	for _, w := range others {
