@@ -18,8 +18,11 @@ type news struct {
 	what     string
 }
 
-// agree lets members tell each other the news.
+// agree lets members tell each other the news, but not while a shard has no primary: it may be about to elect one.
 func (p *picture) agree() []step {
+	if alive, all := p.voters(); alive < all {
+		return nil
+	}
 	var steps []step
 	for _, n := range p.news() {
 		if p.seen[n.from.Address].knows(p.seen[n.to.Address].self.id) {

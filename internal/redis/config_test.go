@@ -59,26 +59,27 @@ func TestUsers(t *testing.T) {
 	})
 	cluster := []string{"CLUSTER INFO", "CLUSTER NODES", "CLUSTER SLOTS", "CLUSTER SHARDS", "CLUSTER MYID", "CLUSTER KEYSLOT key"}
 	dangerous := []string{"CONFIG SET maxmemory 1", "SHUTDOWN NOSAVE", "ACL LIST", "FLUSHALL", "FLUSHDB", "KEYS *", "MONITOR",
-		"REPLICAOF NO ONE", "SAVE", "BGREWRITEAOF", "MODULE LIST", "MIGRATE 127.0.0.1 1 key 0 1", "CLIENT KILL TYPE normal", "CLUSTER RESET HARD", "CLUSTER FLUSHSLOTS"}
+		"REPLICAOF NO ONE", "SAVE", "MODULE LIST", "MIGRATE 127.0.0.1 1 key 0 1", "CLIENT KILL TYPE normal", "CLUSTER RESET HARD", "CLUSTER FLUSHSLOTS"}
+	renewal := []string{"BGREWRITEAOF"}
 	data := []string{"GET key", "SET key value", "DEL other", "SCAN 0", "EVAL return\x001 0", "SUBSCRIBE channel"}
 	users := []struct {
 		creds       Credentials
 		may, maynot []string
 	}{
 		{credentials(api.RedisUserAdmin, api.SecretRedisAdmin),
-			slices.Concat(cluster, []string{"PING", "INFO", "DBSIZE", "ROLE", "CLUSTER COUNTKEYSINSLOT 1", "CONFIG GET maxmemory", "SLOWLOG GET", "COMMAND COUNT"}),
+			slices.Concat(cluster, renewal, []string{"PING", "INFO", "DBSIZE", "ROLE", "CLUSTER COUNTKEYSINSLOT 1", "CONFIG GET maxmemory", "SLOWLOG GET", "COMMAND COUNT"}),
 			slices.Concat(data, dangerous, []string{"CLUSTER DELSLOTS 1", "CLUSTER DELSLOTSRANGE 1 2"})},
 		{credentials(api.RedisUserReplication, api.SecretRedisReplication),
 			[]string{"PING", "REPLCONF capa eof"},
-			slices.Concat(data, dangerous, cluster, []string{"INFO", "SYNC"})},
+			slices.Concat(data, dangerous, renewal, cluster, []string{"INFO", "SYNC"})},
 		{credentials(api.RedisUserCheck, api.SecretRedisCheck),
 			[]string{"PING", "INFO replication", "CLUSTER INFO"},
-			slices.Concat(data, dangerous, []string{"CLUSTER NODES", "ROLE", "PSYNC ? -1"})},
+			slices.Concat(data, dangerous, renewal, []string{"CLUSTER NODES", "ROLE", "PSYNC ? -1"})},
 		{credentials(api.RedisUserApp, api.SecretRedisApp),
 			slices.Concat(data[:5], cluster, []string{"PING", "INFO", "ROLE", "READONLY", "READWRITE", "WAIT 0 1", "COMMAND COUNT", "CLIENT SETNAME me",
 				"CLIENT ID", "MULTI", "DISCARD", "SORT key", "HSET h f v", "XADD s * f v", "PUBLISH channel hi", "SPUBLISH channel hi", "OBJECT ENCODING key", "ASKING"}),
-			slices.Concat(dangerous, []string{"CLUSTER MEET 127.0.0.1 1", "CLUSTER FORGET x", "CLUSTER FAILOVER", "PSYNC ? -1", "CONFIG GET *", "RESTORE x 0 y", "SWAPDB 0 1"})},
-		{Credentials{}, []string{}, slices.Concat(data, dangerous, cluster, []string{"PING"})},
+			slices.Concat(dangerous, renewal, []string{"CLUSTER MEET 127.0.0.1 1", "CLUSTER FORGET x", "CLUSTER FAILOVER", "PSYNC ? -1", "CONFIG GET *", "RESTORE x 0 y", "SWAPDB 0 1"})},
+		{Credentials{}, []string{}, slices.Concat(data, dangerous, renewal, cluster, []string{"PING"})},
 	}
 	for _, u := range users {
 		client := goredis.NewClient(&goredis.Options{Addr: s.address, Username: u.creds.User, Password: u.creds.Password, Protocol: 2, DisableIdentity: true})
