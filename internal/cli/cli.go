@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	_ "devctl/internal/cli/background"
 	"devctl/internal/cli/output"
 )
 
