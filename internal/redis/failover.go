@@ -158,7 +158,7 @@ func (p *picture) balance() []step {
 
 // lopsided finds the primary that balance moves, and the replica that takes its place.
 func (p *picture) lopsided() (from, to Member, ok bool) {
-	if !p.formed || len(p.blockers()) > 0 || len(p.memberProblems()) > 0 || len(p.shardProblems()) > 0 {
+	if !p.formed || len(p.blockers()) > 0 || len(p.memberProblems()) > 0 || len(p.shardProblems()) > 0 || len(p.disagreements()) > 0 {
 		return from, to, false
 	}
 	home := firstPrimaries(p.members)
