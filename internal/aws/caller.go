@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
+	"strings"
 )
 
 // ErrRefused is that AWS does not take the credentials.
@@ -15,7 +17,7 @@ var ErrRefused = errors.New("AWS does not take the credentials")
 func (c Client) Caller(ctx context.Context) error {
 	_, err := c.query(ctx, "sts", url.Values{"Action": {"GetCallerIdentity"}, "Version": {"2011-06-15"}})
 	var no refusal
-	if errors.As(err, &no) && no.status < 500 {
+	if errors.As(err, &no) && no.status < 500 && no.status != http.StatusTooManyRequests && !strings.HasPrefix(no.code, "Throttl") {
 		return fmt.Errorf("%w: %s", ErrRefused, no)
 	}
 	return err

@@ -52,7 +52,7 @@ func losable(spec *stacks.Spec, losses []planview.Loss) []string {
 
 // guard refuses what takes away something that holds data, unless it was allowed by name.
 func guard(d *deps, spec *stacks.Spec, losses []planview.Loss, allowed []string) error {
-	if err := checkAllowed(spec, losses, allowed); err != nil {
+	if err := checkAllowed("devctl up", spec, losses, allowed); err != nil {
 		return err
 	}
 	missing := slices.DeleteFunc(slices.Clone(losses), func(l planview.Loss) bool { return slices.Contains(allowed, l.Name) })
@@ -66,15 +66,15 @@ func guard(d *deps, spec *stacks.Spec, losses []planview.Loss, allowed []string)
 }
 
 // checkAllowed refuses names that --allow-replace does not take.
-func checkAllowed(spec *stacks.Spec, losses []planview.Loss, allowed []string) error {
+func checkAllowed(command string, spec *stacks.Spec, losses []planview.Loss, allowed []string) error {
 	known := losable(spec, losses)
 	for _, name := range allowed {
 		switch {
 		case slices.Contains(known, name):
 		case strings.HasPrefix(name, string(api.RoleWorker)):
-			return &usageError{command: "devctl up", err: fmt.Errorf("--allow-replace does not take %q: workers hold nothing that cannot be made again, and need no permission", name)}
+			return &usageError{command: command, err: fmt.Errorf("--allow-replace does not take %q: workers hold nothing that cannot be made again, and need no permission", name)}
 		default:
-			return &usageError{command: "devctl up", err: fmt.Errorf("--allow-replace does not take %q: stack %q has no such node%s (use %s)", name, spec.Stack, didYouMean(name, known), strings.Join(known, ", "))}
+			return &usageError{command: command, err: fmt.Errorf("--allow-replace does not take %q: stack %q has no such node%s (use %s)", name, spec.Stack, didYouMean(name, known), strings.Join(known, ", "))}
 		}
 	}
 	return nil

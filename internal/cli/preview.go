@@ -153,7 +153,7 @@ func runOfflinePreview(ctx context.Context, d *deps, opts previewOptions) error 
 
 // showPlan prints the plan, saves it and makes the exit code of it if so asked.
 func showPlan(ctx context.Context, d *deps, env previewer, spec *stacks.Spec, found previewed, opts previewOptions) error {
-	if err := checkAllowed(spec, found.plan.Losses, opts.allowReplace); err != nil {
+	if err := checkAllowed("devctl preview", spec, found.plan.Losses, opts.allowReplace); err != nil {
 		return err
 	}
 	if err := printPlan(d, opts.format, found.plan, "preview"); err != nil {

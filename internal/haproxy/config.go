@@ -85,7 +85,7 @@ backend %[5]s
     # With a least length, an answer that does not match fails at once, and not when the time for a check is over. Both
     # of these look at one answer: a replica fails by the first.
     tcp-check expect min-recv 40 ! string role:slave
-    tcp-check expect string role:master
+    tcp-check expect min-recv 40 string role:master
     tcp-check send CLUSTER\ INFO\r\n
     tcp-check expect min-recv 40 string cluster_state:ok
     default-server check inter 500ms fastinter 200ms downinter 200ms fall 2 rise 1 on-marked-down shutdown-sessions

@@ -18,18 +18,37 @@ type news struct {
 	what     string
 }
 
-// agree lets members tell each other the news, but not while a shard has no primary: it may be about to elect one.
+// agree lets members tell each other the news, but not while a primary is missed: its shard may be about to elect another. Where
+// there is no connection Redis makes one by itself, as soon as it can.
 func (p *picture) agree() []step {
-	if alive, all := p.voters(); alive < all {
+	if p.missed() {
 		return nil
 	}
 	var steps []step
 	for _, n := range p.news() {
-		if p.seen[n.from.Address].knows(p.seen[n.to.Address].self.id) {
+		if p.seen[n.from.Address].reaches(p.seen[n.to.Address].self.id) {
 			steps = append(steps, meet(n.from, n.to, "")) // gossip would do it, too
 		}
 	}
 	return steps
+}
+
+// missed tells whether a primary with slots gives no answer to us, or to a member.
+func (p *picture) missed() bool {
+	if alive, all := p.voters(); alive < all {
+		return true
+	}
+	for _, m := range p.joined() {
+		if slices.ContainsFunc(p.seen[m.Address].nodes, func(n node) bool { return n.failing && len(p.owned[n.id]) > 0 }) {
+			return true
+		}
+	}
+	return false
+}
+
+// reaches tells whether the viewer knows the ID and has a connection to it.
+func (o observation) reaches(id string) bool {
+	return slices.ContainsFunc(o.nodes, func(n node) bool { return n.id == id && !n.handshake && !n.unlinked })
 }
 
 // disagreements are why nobody might be elected right now although everybody is there.
@@ -56,9 +75,11 @@ func (p *picture) news() []news {
 	const followers, owners, epoch = "who follows whom", "who owns which slots", "which epoch it is"
 	var out []news
 	joined := p.joined()
-	newest := uint64(0)
+	var ahead observation // one is enough to tell the others
 	for _, m := range joined {
-		newest = max(newest, p.seen[m.Address].epoch)
+		if o := p.seen[m.Address]; o.epoch > ahead.epoch {
+			ahead = o
+		}
 	}
 	for _, from := range joined {
 		o := p.seen[from.Address]
@@ -66,7 +87,7 @@ func (p *picture) news() []news {
 			other := p.seen[to.Address]
 			switch {
 			case from == to:
-			case o.epoch == newest && other.epoch < newest, o.owns() && other.owns() && o.self.epoch == other.self.epoch:
+			case o.self.id == ahead.self.id && other.epoch < o.epoch, o.owns() && other.owns() && o.self.epoch == other.self.epoch:
 				out = append(out, news{from, to, epoch})
 			case o.owns() && !other.knowsOwner(o.self):
 				out = append(out, news{from, to, owners})
@@ -84,7 +105,7 @@ func (o observation) owns() bool { return o.self.primary && len(o.self.slots) > 
 // knowsOwner tells whether it has heard which slots a primary owns, and since which epoch.
 func (o observation) knowsOwner(primary node) bool {
 	return slices.ContainsFunc(o.nodes, func(n node) bool {
-		return n.id == primary.id && n.primary && n.epoch == primary.epoch && slices.Equal(n.slots, primary.slots)
+		return n.id == primary.id && n.primary && n.epoch >= primary.epoch && slices.Equal(n.slots, primary.slots)
 	})
 }
 

@@ -12,7 +12,9 @@ import (
 func TestAgree(t *testing.T) {
 	t.Parallel()
 	const one, replica, two = "data-1 (198.18.0.101:7101)", "data-2 (198.18.0.102:7101)", "data-2 (198.18.0.102:7102)"
-	meets := func(address, host, port string) step { return step{address, command{"CLUSTER", "MEET", host, port}, ""} }
+	meets := func(address, host, port string) step {
+		return step{address, command{"CLUSTER", "MEET", host, port}, ""}
+	}
 	for name, tt := range map[string]struct {
 		change   func(one, replica, two *observation)
 		steps    []step
@@ -36,8 +38,13 @@ func TestAgree(t *testing.T) {
 		},
 		"the current epoch": {
 			func(one, _, two *observation) { one.epoch, two.epoch = 7, 7 },
-			[]step{meets("198.18.0.101:7101", "198.18.0.102", "7101"), meets("198.18.0.102:7102", "198.18.0.102", "7101")},
+			[]step{meets("198.18.0.101:7101", "198.18.0.102", "7101")},
 			[]string{replica + " has to hear from " + one + " which epoch it is"},
+		},
+		"no way to tell": {
+			func(_, replica, two *observation) { replica.nodes[2].slots, two.nodes[1].unlinked = nil, true },
+			nil,
+			[]string{replica + " has to hear from " + two + " who owns which slots"},
 		},
 		"two took the same epoch": {
 			func(one, replica, two *observation) {
@@ -83,13 +90,22 @@ func TestAgree(t *testing.T) {
 // TestAgreeWaits: members that meet lose their connections for a moment, and so the votes of an election that is going on.
 func TestAgreeWaits(t *testing.T) {
 	t.Parallel()
-	members, seen := three()
-	replica := seen[members[1].Address]
-	replica.epoch = 7
-	seen[members[1].Address] = replica
-	delete(seen, members[0].Address) // the primary that has to be replaced
-	p := draw(api.RedisSpec{Shards: 2, Replicas: 1}, members, seen, map[string]error{members[0].Address: nil})
-	if steps := p.agree(); len(steps) > 0 {
-		t.Errorf("while a shard has no primary: %v", steps)
+	for name, missed := range map[string]func(gone string, seen map[string]observation){
+		"by us":       func(gone string, seen map[string]observation) { delete(seen, gone) },
+		"by a member": func(_ string, seen map[string]observation) { seen["198.18.0.102:7102"].nodes[0].failing = true },
+		"by nobody":   func(string, map[string]observation) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			members, seen := three()
+			replica := seen[members[1].Address]
+			replica.epoch = 7 // which the others have to hear
+			seen[members[1].Address] = replica
+			missed(members[0].Address, seen)
+			steps := draw(api.RedisSpec{Shards: 2, Replicas: 1}, members, seen, nil).agree()
+			if told := len(steps) > 0; told != (name == "by nobody") {
+				t.Errorf("the primary is missed %s: %v", name, steps)
+			}
+		})
 	}
 }

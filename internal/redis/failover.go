@@ -132,8 +132,11 @@ func (p *picture) relieve() []step {
 	return steps
 }
 
-// relief finds a replica of the shard that is in sync with its primary, and can write its own log.
+// relief finds a replica of the shard that is in sync with its primary, can write its own log, and can be elected.
 func (p *picture) relief(shard int, of primary) (Member, bool) {
+	if alive, all := p.voters(); alive*2 <= all {
+		return Member{}, false
+	}
 	for _, m := range p.shard(shard) {
 		if p.inSync(m, of) && p.seen[m.Address].stuck == "" {
 			return m, true

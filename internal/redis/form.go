@@ -93,8 +93,10 @@ func (p *picture) handOver() []step {
 			continue
 		}
 		if o := p.seen[m.Address]; o.self.primaryID == owner.id && o.state == "ok" && o.knowsSlots(owner.id) {
-			// The caretaker asks for a copy at once, and again without a pause while it is refused: so it is not.
-			steps = append(steps, open(m), step{
+			if !o.open { // the caretaker asks for a copy at once, and again without a pause while it is refused
+				steps = append(steps, step{m.Address, openCommand(), ""})
+			}
+			steps = append(steps, step{
 				m.Address, command{"CLUSTER", "FAILOVER", "TAKEOVER"},
 				fmt.Sprintf("%s becomes the first primary of shard %d", m, shard),
 			})

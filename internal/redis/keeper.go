@@ -9,8 +9,9 @@ import (
 // Keeper keeps a Redis Cluster whole. It remembers who was a primary when, and who could not write its log, which no member can
 // tell later. The zero value is ready to use, by one caller at a time.
 type Keeper struct {
-	led  map[string]reign // by ID of a member: when it was last seen to own slots
-	torn map[string]torn  // by ID: members whose log may have a hole
+	led   map[string]reign     // by ID of a member: when it was last seen to own slots
+	torn  map[string]torn      // by ID: members whose log may have a hole
+	asked map[string]time.Time // by address: when a member was last asked to take over from one that serves
 }
 
 // reign is the time for which a member owns slots.
@@ -21,9 +22,13 @@ type reign struct {
 
 // torn is a log that could not be written.
 type torn struct {
-	run      string // of the member then
-	rewrites int64  // of the log until then
+	run      string    // of the member then
+	rewrites int64     // of the log until then
+	asked    time.Time // for another
 }
+
+// logAgain is how long a member is left alone that could not write a new log.
+const logAgain = 10 * time.Second
 
 // note takes note of who owns slots. Of a cluster that was there before the keeper everybody counts as having owned some just now.
 func (k *Keeper) note(p *picture, now time.Time) {
@@ -40,7 +45,8 @@ func (k *Keeper) note(p *picture, now time.Time) {
 
 // due leaves out of steps those takeovers for which it is too early. A member that has handed its slots over a moment ago is about to
 // stop, and does not want them back before it has. And a replica that was elected less than two node timeouts ago takes the votes of
-// then for those of now (clusterHandleSlaveFailover in cluster.c of Redis 7.0): nobody would follow it.
+// then for those of now (clusterHandleSlaveFailover in cluster.c of Redis 7.0): nobody would follow it. One that was asked a moment ago
+// is at it; asked again it begins anew, while nobody may write.
 func (k *Keeper) due(p *picture, steps []step, now time.Time) []step {
 	timeout := time.Duration(p.spec.NodeTimeoutMS) * time.Millisecond
 	stops, votes := 8*timeout, max(2*timeout, 2*time.Second)+timeout/2
@@ -51,16 +57,24 @@ func (k *Keeper) due(p *picture, steps []step, now time.Time) []step {
 		o := p.seen[s.address]
 		last, known := k.led[o.self.id]
 		rest := votes
-		if o.run == last.run && !slices.Contains(s.command, "FORCE") {
+		forced := slices.Contains(s.command, "FORCE")
+		if o.run == last.run && !forced {
 			rest = stops
 		}
-		return known && now.Sub(last.seen) < rest
+		if known && now.Sub(last.seen) < rest || !forced && now.Sub(k.asked[s.address]) < yieldAgain {
+			return true
+		}
+		if k.asked == nil {
+			k.asked = map[string]time.Time{}
+		}
+		k.asked[s.address] = now
+		return false
 	})
 }
 
 // renew has members write a new log that could not write theirs for a while. Redis 7.0 goes on behind what it had to cut off, when
 // it has rewritten the log since its start (flushAppendOnlyFile in aof.c), and no later start can read what has such a hole.
-func (k *Keeper) renew(p *picture) []step {
+func (k *Keeper) renew(p *picture, now time.Time) []step {
 	if k.torn == nil {
 		k.torn = map[string]torn{}
 	}
@@ -73,11 +87,13 @@ func (k *Keeper) renew(p *picture) []step {
 		was, known := k.torn[o.self.id]
 		switch {
 		case o.stuck != "":
-			k.torn[o.self.id] = torn{o.run, o.rewrites}
+			k.torn[o.self.id] = torn{run: o.run, rewrites: o.rewrites}
 		case !known || o.rewriting:
-		case o.run != was.run || o.rewrites > was.rewrites:
+		case o.run != was.run || o.rewrites > was.rewrites && o.rewritten:
 			delete(k.torn, o.self.id)
-		default:
+		case now.Sub(was.asked) >= logAgain:
+			was.asked = now
+			k.torn[o.self.id] = was
 			steps = append(steps, step{m.Address, command{"BGREWRITEAOF"}, fmt.Sprintf("%s can write again, and writes a new log", m)})
 		}
 	}

@@ -61,35 +61,66 @@ func TestKeeperWaits(t *testing.T) {
 	}
 }
 
-// TestKeeperRenewsLogs: who could not write its log, and can again, writes a new one, once.
+// TestKeeperRenewsLogs: who could not write its log, and can again, writes a new one, until it has.
 func TestKeeperRenewsLogs(t *testing.T) {
 	t.Parallel()
+	const full = "No space left on device"
 	members, seen := three()
 	var k Keeper
-	for i, tt := range []struct {
-		now  observation
-		told bool
+	start := time.Unix(0, 0)
+	for _, tt := range []struct {
+		what  string
+		after time.Duration
+		now   observation
+		told  bool
 	}{
-		{observation{run: "a"}, false},
-		{observation{run: "a", rewrites: 1, stuck: "No space left on device"}, false},
-		{observation{run: "a", rewrites: 2, stuck: "No space left on device"}, false},
-		{observation{run: "a", rewrites: 2}, true},
-		{observation{run: "a", rewrites: 2}, true}, // it failed
-		{observation{run: "a", rewrites: 3, rewriting: true}, false},
-		{observation{run: "a", rewrites: 3}, false},
-		{observation{run: "a", rewrites: 3, stuck: "No space left on device"}, false},
-		{observation{run: "b"}, false}, // it has started anew
-		{observation{run: "b"}, false},
+		{"nothing was wrong", 0, observation{run: "a", rewritten: true}, false},
+		{"it is full", 1, observation{run: "a", rewrites: 1, rewritten: true, stuck: full}, false},
+		{"a rewrite does not help while it is", 2, observation{run: "a", rewrites: 2, rewritten: true, stuck: full}, false},
+		{"there is room", 3, observation{run: "a", rewrites: 2, rewritten: true}, true},
+		{"it is at it", 4, observation{run: "a", rewrites: 3, rewriting: true, rewritten: true}, false},
+		{"that failed a moment ago", 5, observation{run: "a", rewrites: 3}, false},
+		{"that failed a while ago", 13, observation{run: "a", rewrites: 3}, true},
+		{"this did not", 14, observation{run: "a", rewrites: 4, rewritten: true}, false},
+		{"it is known to have a new one", 40, observation{run: "a", rewrites: 4, rewritten: true}, false},
+		{"it is full again", 41, observation{run: "a", rewrites: 4, rewritten: true, stuck: full}, false},
+		{"it has started anew", 42, observation{run: "b", rewritten: true}, false},
+		{"which is known", 60, observation{run: "b", rewritten: true}, false},
 	} {
 		now := seen[members[0].Address]
-		now.run, now.rewrites, now.rewriting, now.stuck = tt.now.run, tt.now.rewrites, tt.now.rewriting, tt.now.stuck
+		now.run, now.rewrites, now.rewriting, now.rewritten, now.stuck = tt.now.run, tt.now.rewrites, tt.now.rewriting, tt.now.rewritten, tt.now.stuck
 		seen[members[0].Address] = now
 		var want []step
 		if tt.told {
 			want = []step{{members[0].Address, command{"BGREWRITEAOF"}, "data-1 (198.18.0.101:7101) can write again, and writes a new log"}}
 		}
-		if diff := cmp.Diff(want, k.renew(draw(api.RedisSpec{Shards: 2, Replicas: 1}, members, seen, nil)), cmp.AllowUnexported(step{})); diff != "" {
-			t.Errorf("look %d (-want +got):\n%s", i, diff)
+		p := draw(api.RedisSpec{Shards: 2, Replicas: 1}, members, seen, nil)
+		if diff := cmp.Diff(want, k.renew(p, start.Add(tt.after*time.Second)), cmp.AllowUnexported(step{})); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.what, diff)
+		}
+	}
+}
+
+// TestKeeperAsksOnce: who is asked to take over from a primary that serves is not asked again while it may be at it.
+func TestKeeperAsksOnce(t *testing.T) {
+	t.Parallel()
+	members, seen := three()
+	p := draw(api.RedisSpec{Shards: 2, Replicas: 1, NodeTimeoutMS: 2000}, members, seen, nil)
+	var k Keeper
+	start := time.Unix(0, 0)
+	for _, tt := range []struct {
+		after time.Duration
+		how   command
+		due   bool
+	}{
+		{0, command{"CLUSTER", "FAILOVER"}, true},
+		{time.Second, command{"CLUSTER", "FAILOVER"}, false},
+		{time.Second, command{"CLUSTER", "FAILOVER", "FORCE"}, true},
+		{4 * time.Second, command{"CLUSTER", "FAILOVER"}, true},
+	} {
+		steps := k.due(p, []step{{members[1].Address, tt.how, ""}}, start.Add(tt.after))
+		if due := len(steps) > 0; due != tt.due {
+			t.Errorf("%v after %v is due: %v, want %v", tt.how, tt.after, due, tt.due)
 		}
 	}
 }

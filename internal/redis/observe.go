@@ -24,8 +24,9 @@ type observation struct {
 	open   bool   // it serves copies
 	stuck  string // why it cannot write its log, and so takes no writes; "" while it can
 
-	rewrites  int64 // of its log since it started, and the one going on
-	rewriting bool
+	rewrites  int64 // of its log since it started, those that failed included
+	rewriting bool  // one is going on
+	rewritten bool  // the last one that ended was no failure
 }
 
 // observe asks one member everything at once.
@@ -43,6 +44,7 @@ func observe(ctx context.Context, c *client) (observation, error) {
 		linkUp: info["master_link_status"] == "up" && info["master_sync_in_progress"] == "0",
 
 		rewriting: info["aof_rewrite_in_progress"] == "1" || info["aof_rewrite_scheduled"] == "1",
+		rewritten: info["aof_last_bgrewrite_status"] == "ok",
 	}
 	if o.nodes, err = parseNodes(replies[0]); err != nil {
 		return observation{}, err

@@ -42,7 +42,7 @@ func (k *Keeper) Reconcile(ctx context.Context, spec api.RedisSpec, members []Me
 		p := draw(spec, members, seen, silent)
 		now := time.Now()
 		k.note(p, now)
-		steps := slices.Concat(k.due(p, p.plan(), now), k.renew(p))
+		steps := slices.Concat(k.due(p, p.plan(), now), k.renew(p, now))
 		if len(steps) == 0 || reflect.DeepEqual(steps, last) { // what was asked for takes its time
 			return p.status(), done, nil
 		}
