@@ -26,7 +26,7 @@ func TestPreviewsOfARunningStack(t *testing.T) {
 		previewed(t, s, secrets, "- maxmemory 67108864", "+ maxmemory 68157440",
 			"-     bind :7020", "+     bind :7021", // HAProxy
 			`-     script "/usr/local/bin/check-haproxy 7020"`, `+     script "/usr/local/bin/check-haproxy 7021"`, // keepalived
-			"people notice a failover", "only the deployment changes")
+			"people notice a short pause", "only the deployment changes")
 	})
 	t.Run("what was approved is what runs", func(t *testing.T) {
 		plan := filepath.Join(s.dir, "plan.json")
