@@ -46,7 +46,7 @@ func (c *command) Run(ctx context.Context, dir string, stdin io.Reader, stdouts,
 		return "", "", -1, err
 	}
 	var stdout, stderr bytes.Buffer
-	cmd := exec.Command(c.path, append([]string{"--non-interactive"}, args...)...)
+	cmd := exec.Command(c.path, append([]string{"--non-interactive"}, lazily(args)...)...)
 	cmd.Dir = dir
 	cmd.Env = append(append(slices.Clone(c.env), env...), "PULUMI_AUTOMATION_API=true")
 	cmd.Stdin = stdin
@@ -73,6 +73,16 @@ func (c *command) Run(ctx context.Context, dir string, stdin io.Reader, stdouts,
 		fmt.Fprintf(&stderr, "\nerror: pulumi was ended by a signal (%s); run the command again", status.Signal())
 	}
 	return stdout.String(), stderr.String(), cmd.ProcessState.ExitCode(), err
+}
+
+// lazily has a run look for a provider's plugin when a resource needs it. Beforehand, pulumi would look for those of all resources in
+// the state, and would ask GitHub for the newest plugin of a provider that this process serves: half a second, and nobody's
+// business. The Automation API has no option for it (pulumi v3.256).
+func lazily(args []string) []string {
+	if len(args) == 0 || !slices.Contains([]string{"preview", "up", "refresh", "destroy"}, args[0]) {
+		return args
+	}
+	return append(slices.Clone(args), "--skip-plugin-pre-install")
 }
 
 // watch stops pulumi when that is asked for, until it is done.
