@@ -15,26 +15,37 @@ type Owner struct{ UID, GID int }
 // Write replaces the file at path with data. The permission bits of mode hold from the first moment on, whatever
 // the umask is, so a secret is never readable by others in between. The folder must exist.
 func Write(path string, data []byte, mode fs.FileMode) error {
-	return write(path, data, mode, nil)
+	return write(path, data, mode, nil, os.Rename)
+}
+
+// Create is Write for a file that is not there yet; else it is fs.ErrExist. Of two that create it at once, one does.
+func Create(path string, data []byte, mode fs.FileMode) error {
+	return write(path, data, mode, nil, func(from, to string) error {
+		if err := os.Link(from, to); err != nil {
+			return err
+		}
+		return os.Remove(from)
+	})
 }
 
 // WriteOwned is Write for a file that belongs to somebody else.
 func WriteOwned(path string, data []byte, mode fs.FileMode, owner Owner) error {
-	return write(path, data, mode, &owner)
+	return write(path, data, mode, &owner, os.Rename)
 }
 
-func write(path string, data []byte, mode fs.FileMode, owner *Owner) (err error) {
+// write writes the file beside its place, complete, and lets put take it there.
+func write(path string, data []byte, mode fs.FileMode, owner *Owner, put func(from, to string) error) (err error) {
 	dir, name := filepath.Split(path)
 	if dir == "" {
 		dir = "."
 	}
 	f, err := os.CreateTemp(dir, "."+name+".*") // 0600 until it is complete
 	if err != nil {
-		return fmt.Errorf("replace %s: %w", path, err)
+		return fmt.Errorf("write %s: %w", path, err)
 	}
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("replace %s: %w", path, err)
+			err = fmt.Errorf("write %s: %w", path, err)
 			_ = f.Close()
 			_ = os.Remove(f.Name())
 		}
@@ -56,7 +67,7 @@ func write(path string, data []byte, mode fs.FileMode, owner *Owner) (err error)
 	if err = f.Close(); err != nil {
 		return err
 	}
-	if err = os.Rename(f.Name(), path); err != nil {
+	if err = put(f.Name(), path); err != nil {
 		return err
 	}
 	return syncDir(dir)

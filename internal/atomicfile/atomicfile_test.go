@@ -1,6 +1,8 @@
 package atomicfile_test
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -61,7 +63,7 @@ func TestWriteNamesTheFileThatFails(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "missing", "key")
 	err := atomicfile.Write(path, nil, 0o600)
-	if err == nil || !strings.HasPrefix(err.Error(), "replace "+path+": ") {
+	if err == nil || !strings.HasPrefix(err.Error(), "write "+path+": ") {
 		t.Errorf("got error %v", err)
 	}
 }
@@ -82,5 +84,34 @@ func TestWriteKeepsTheOldContentWhenItFails(t *testing.T) {
 	}
 	if len(left) != 1 || !left[0].IsDir() {
 		t.Errorf("after a failed write there is %v, want only the folder", left)
+	}
+}
+
+func TestCreateReplacesNothing(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "passphrase")
+	results := make(chan error)
+	for i := range 8 {
+		go func() { results <- atomicfile.Create(path, []byte{byte('0' + i)}, 0o600) }()
+	}
+	created := 0
+	for range 8 {
+		if err := <-results; err == nil {
+			created++
+		} else if !errors.Is(err, fs.ErrExist) {
+			t.Error(err)
+		}
+	}
+	first, err := os.ReadFile(path)
+	if created != 1 || len(first) != 1 || err != nil {
+		t.Errorf("created %d times: %q, %v", created, first, err)
+	}
+	if err := atomicfile.Create(path, []byte("other"), 0o600); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("error: %v", err)
+	}
+	left, err := os.ReadDir(dir)
+	if now, _ := os.ReadFile(path); string(now) != string(first) || len(left) != 1 || err != nil {
+		t.Errorf("now %q, beside %v, %v", now, left, err)
 	}
 }

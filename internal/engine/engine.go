@@ -65,6 +65,9 @@ type Stack struct {
 	command *command
 }
 
+// secretsProvider is SecretsProvider with its default.
+func (o Options) secretsProvider() string { return cmp.Or(o.SecretsProvider, passphraseProvider) }
+
 var validName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,99}$`)
 
 // checkNames refuses names that are no names of files.
@@ -159,6 +162,12 @@ func (s *Stack) workspace(ctx context.Context, create bool) (*auto.Stack, error)
 	if err := s.checkSecretsProvider(); err != nil {
 		return nil, err
 	}
+	// Only pulumi can ask another secrets provider for a key.
+	if own, isFiles := s.backend.(files); isFiles && s.options.secretsProvider() == passphraseProvider {
+		if err := own.create(s.options.Stack); err != nil {
+			return nil, err
+		}
+	}
 	enter := auto.NewStack
 	if s.Exists() {
 		enter = auto.SelectStack
@@ -182,7 +191,7 @@ func (s *Stack) localWorkspace(ctx context.Context) (auto.Workspace, error) {
 		program = func(*pulumi.Context) error { return errors.New("this devctl command has no program to run") }
 	}
 	w, err := auto.NewLocalWorkspace(ctx, auto.WorkDir(dir), auto.PulumiHome(s.home.pulumi()), auto.Pulumi(s.command),
-		auto.SecretsProvider(cmp.Or(s.options.SecretsProvider, passphraseProvider)), auto.Program(program))
+		auto.SecretsProvider(s.options.secretsProvider()), auto.Program(program))
 	if err != nil {
 		return nil, fmt.Errorf("open folder %s: %w", dir, err)
 	}

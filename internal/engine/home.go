@@ -141,7 +141,7 @@ func (h home) prepare(dir string, o Options) error {
 			return fmt.Errorf("prepare stack: %w", err)
 		}
 	}
-	if o.SecretsProvider == "" || o.SecretsProvider == passphraseProvider {
+	if o.secretsProvider() == passphraseProvider {
 		if err := h.createPassphrase(o.Backend, o.PassphraseCreated); err != nil {
 			return fmt.Errorf("create passphrase: %w", err)
 		}
@@ -177,19 +177,12 @@ func (h home) createPassphrase(backend string, created func(path string)) error 
 			return fmt.Errorf("%s is missing, and the secrets in %s cannot be read without it; restore it from a backup", path, dir)
 		}
 	}
-	// Written aside and linked: of two that start at once, one wins and both use the same complete file.
-	f, err := os.CreateTemp(string(h), ".passphrase.*") // 0600
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.Remove(f.Name()) }()
-	_, err = f.WriteString(rand.Text() + "\n")
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Link(f.Name(), path); errors.Is(err, fs.ErrExist) {
+	// Of two that start at once, both use the same.
+	err := atomicfile.Create(path, []byte(rand.Text()+"\n"), 0o600)
+	if errors.Is(err, fs.ErrExist) {
 		return nil
-	} else if err != nil {
+	}
+	if err != nil {
 		return err
 	}
 	if created != nil {

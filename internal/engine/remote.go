@@ -191,12 +191,9 @@ func (s *Stack) checkSecretsProvider() error {
 	if err != nil {
 		return fmt.Errorf("look how the secrets of stack %q are encrypted: %w", s.options.Stack, err)
 	}
-	have, wanted := file.Provider, s.options.SecretsProvider
+	have, wanted := file.Provider, s.options.secretsProvider()
 	if have == "" && file.Salt != "" {
 		have = passphraseProvider
-	}
-	if wanted == "" {
-		wanted = passphraseProvider
 	}
 	if have == "" || have == wanted {
 		return nil
