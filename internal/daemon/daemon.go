@@ -191,12 +191,20 @@ func prepareEtcd(ctx context.Context, get getter, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	member, err := pki.Load(api.NodePKIDir, "etcd")
+	if err != nil {
+		return err
+	}
 	tls, err := pki.ClientTLS(authority.Cert, own)
+	if err != nil {
+		return err
+	}
+	peerTLS, err := pki.ClientTLS(authority.Cert, member)
 	if err != nil {
 		return err
 	}
 	return etcdmember.Prepare(ctx, etcdmember.Config{
 		Name: n.Identity.Name, Members: etcdmember.Members(n.Mains), Found: n.FoundEtcd,
-		DataDir: api.EtcdDataDir, EnvFile: units.EtcdEnvFile, TLS: tls, Log: log,
+		DataDir: api.EtcdDataDir, EnvFile: units.EtcdEnvFile, TLS: tls, PeerTLS: peerTLS, Log: log,
 	})
 }

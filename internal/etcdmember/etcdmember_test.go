@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -35,7 +36,7 @@ func newCluster(t *testing.T) *cluster {
 
 func (c *cluster) config(i int, found bool) etcdmember.Config {
 	cfg := etcdmember.Config{
-		Name: c.members[i].Name, Found: found, TLS: c.members[i].TLS, Log: slog.New(slog.DiscardHandler),
+		Name: c.members[i].Name, Found: found, TLS: c.members[i].TLS, PeerTLS: c.members[i].PeerTLS, Log: slog.New(slog.DiscardHandler),
 		DataDir: c.members[i].DataDir, EnvFile: filepath.Join(filepath.Dir(c.members[i].DataDir), "etcd.env"),
 	}
 	for _, m := range c.members {
@@ -169,6 +170,58 @@ func TestFoundAndRestart(t *testing.T) {
 		}
 	}
 	holds(t, c.members[2], "kept")
+}
+
+// TestFirstFounderGoesAhead: founders that begin at once do not wait for one another's etcd, which takes connections before it
+// answers: all but the first are given an environment when one answers.
+func TestFirstFounderGoesAhead(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	authority := etcdtest.NewAuthority(t)
+	for _, m := range c.members {
+		m.Secure(authority)
+	}
+	answers := &http.Client{Transport: &http.Transport{TLSClientConfig: c.members[0].PeerTLS}, Timeout: 5 * time.Second}
+	defer answers.CloseIdleConnections()
+	prepared := make(chan error)
+	for _, i := range []int{1, 2} {
+		go func() {
+			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+			defer cancel()
+			err := etcdmember.Prepare(ctx, c.config(i, true))
+			if err == nil {
+				var response *http.Response
+				if response, err = answers.Get(c.members[0].Peer + "/members"); err == nil {
+					err = response.Body.Close()
+				}
+			}
+			prepared <- err
+		}()
+	}
+	c.boot(0, true)
+	for range 2 {
+		if err := <-prepared; err != nil {
+			t.Errorf("the first founder, when another one was to start: %v", err)
+		}
+	}
+	c.boot(1, true)
+	c.boot(2, true)
+	c.voters(etcdtest.Dial(t, c.members...))
+}
+
+// TestFoundersWithoutTheFirst: a first founder that does not come keeps nobody from founding.
+func TestFoundersWithoutTheFirst(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	want := "ETCD_INITIAL_CLUSTER=" + etcdtest.InitialCluster(c.members...) + "\nETCD_INITIAL_CLUSTER_STATE=new\n"
+	for _, i := range []int{1, 2} {
+		if got := c.boot(i, true); got != want {
+			t.Errorf("environment of main-%d is %q, want %q", i+1, got, want)
+		}
+	}
+	c.members[1].WaitHealthy()
+	c.boot(0, true)
+	c.voters(etcdtest.Dial(t, c.members...))
 }
 
 func TestLostDiskRejoins(t *testing.T) {

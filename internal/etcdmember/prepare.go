@@ -6,11 +6,14 @@ package etcdmember
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -34,6 +37,11 @@ const askTimeout = 2 * time.Second
 // knockTimeout bounds the wait for somebody to take a connection at all. On the first start of all mains nobody is
 // there yet, and every one of them would wait for the whole askTimeout to learn that.
 const knockTimeout = 300 * time.Millisecond
+
+// aheadTimeout is how long founders let the first of them go ahead. An etcd that begins takes connections before it answers them, and asks
+// the others in between, one second each: of founders that begin at the same time, all wait for one another (etcd v3.7,
+// getClusterFromRemotePeers). Once one serves its peers, which takes no quorum, nobody waits.
+const aheadTimeout = 3 * time.Second
 
 // Member is a main node's etcd as the others reach it.
 type Member struct {
@@ -64,7 +72,9 @@ type Config struct {
 	EnvFile string // where Prepare leaves etcd's environment
 	// TLS identifies this machine as etcd's root user: with authentication on, nobody else may change members.
 	TLS *tls.Config
-	Log *slog.Logger
+	// PeerTLS identifies it as a member, to other members.
+	PeerTLS *tls.Config
+	Log     *slog.Logger
 }
 
 func (c Config) self() (Member, []Member, error) {
@@ -102,11 +112,7 @@ func Prepare(ctx context.Context, c Config) error {
 		return fmt.Errorf("clear etcd's data: %w", err)
 	}
 	if c.Found && !has {
-		exists, err := c.clusterExists(ctx, self, others)
-		if err != nil {
-			return err
-		}
-		if !exists {
+		if !c.clusterExists(ctx, self, others) {
 			return c.writeEnv(foundersOf(c.Members), "new")
 		}
 		c.Log.Info("the cluster exists already, joining it")
@@ -149,53 +155,98 @@ func (c Config) wasRemoved(ctx context.Context, self Member, others []Member) (b
 	return find(members, self) == nil, nil
 }
 
-// clusterExists asks every other main node by itself whether its etcd knows more than a first start of this
-// member to come. A local answer is enough: it need not have a quorum to know that this member ran before.
-func (c Config) clusterExists(ctx context.Context, self Member, others []Member) (bool, error) {
-	answers := make(chan bool, len(others))
-	for _, other := range others {
-		cli, err := c.dial([]Member{other})
-		if err != nil {
-			return false, err
+// clusterExists asks the other founders whether they know more than a first start of this member to come. Nobody's answer
+// is an answer when they have had the time to go ahead.
+func (c Config) clusterExists(ctx context.Context, self Member, others []Member) bool {
+	waiting, cancel := context.WithTimeout(ctx, aheadTimeout)
+	defer cancel()
+	retry := backoff.Backoff{Min: 20 * time.Millisecond, Max: 100 * time.Millisecond}
+	for {
+		if exists, answered := c.askPeers(ctx, self, others); answered {
+			return exists
 		}
-		go func() {
-			defer func() { _ = cli.Close() }()
-			if !listens(ctx, other) {
-				answers <- false
-				return
-			}
-			ctx, cancel := context.WithTimeout(ctx, askTimeout)
-			defer cancel()
-			resp, err := cli.MemberList(ctx, clientv3.WithSerializable())
-			if err != nil {
-				answers <- false // not there yet
-				return
-			}
-			m := find(resp.Members, self)
-			// A founder that has not started yet is listed under its name, without client addresses.
-			answers <- m == nil || m.IsLearner || len(m.ClientURLs) > 0
-		}()
+		if self == c.Members[0] || retry.Wait(waiting) != nil {
+			return false
+		}
 	}
-	exists := false
-	for range others {
-		exists = <-answers || exists
-	}
-	return exists, nil
 }
 
-// listens tells whether anything takes connections where the member serves its clients.
-func listens(ctx context.Context, m Member) bool {
-	u, err := url.Parse(m.Client)
+// askPeers asks every other main node by itself whether its etcd knows this member otherwise than as a founder that has not started.
+// It asks where members talk to one another: there they answer without a quorum, too.
+func (c Config) askPeers(ctx context.Context, self Member, others []Member) (exists, answered bool) {
+	transport := &http.Transport{TLSClientConfig: c.PeerTLS}
+	defer transport.CloseIdleConnections()
+	client := &http.Client{Transport: transport, Timeout: askTimeout}
+	answers := make(chan []*pb.Member, len(others))
+	for _, other := range others {
+		go func() {
+			members, err := peerMembers(ctx, client, other)
+			if err != nil {
+				c.Log.Debug("no answer", "member", other.Name, "error", err)
+			}
+			answers <- members
+		}()
+	}
+	for range others {
+		members := <-answers
+		if len(members) == 0 {
+			continue // not there yet
+		}
+		m := find(members, self)
+		exists = exists || m == nil || m.IsLearner || len(m.ClientURLs) > 0
+		answered = true
+	}
+	return exists, answered
+}
+
+// peerMembers asks a member for what it knows of the cluster, as etcd itself does when it begins.
+func peerMembers(ctx context.Context, client *http.Client, m Member) ([]*pb.Member, error) {
+	if err := knock(ctx, m); err != nil {
+		return nil, err
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, m.Peer+"/members", nil)
 	if err != nil {
-		return true // whoever asks in earnest will say what is wrong with it
+		return nil, err
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	if response.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("GET %s: %s", request.URL, response.Status)
+	}
+	var members []struct {
+		Name       string   `json:"name"`
+		PeerURLs   []string `json:"peerURLs"`
+		ClientURLs []string `json:"clientURLs"`
+		IsLearner  bool     `json:"isLearner"`
+	}
+	if err := json.NewDecoder(io.LimitReader(response.Body, maxMembers)).Decode(&members); err != nil {
+		return nil, fmt.Errorf("GET %s: %w", request.URL, err)
+	}
+	out := make([]*pb.Member, len(members))
+	for i, m := range members {
+		out[i] = &pb.Member{Name: m.Name, PeerURLs: m.PeerURLs, ClientURLs: m.ClientURLs, IsLearner: m.IsLearner}
+	}
+	return out, nil
+}
+
+// maxMembers bounds what is read of an answer, in bytes.
+const maxMembers = 1 << 20
+
+// knock finds out whether anybody takes connections where the member talks to others.
+func knock(ctx context.Context, m Member) error {
+	u, err := url.Parse(m.Peer)
+	if err != nil {
+		return err
 	}
 	dialer := net.Dialer{Timeout: knockTimeout}
 	conn, err := dialer.DialContext(ctx, "tcp", u.Host)
 	if err != nil {
-		return false
+		return err
 	}
-	_ = conn.Close()
-	return true
+	return conn.Close()
 }
 
 // join gets this member into the cluster of the others, and returns the cluster's members.

@@ -32,8 +32,8 @@ type Member struct {
 	Env []string
 	// Args are added to the command line.
 	Args []string
-	// TLS is for clients; nil where the member talks plain HTTP.
-	TLS *tls.Config
+	// TLS is for clients, PeerTLS for other members; nil where the member talks plain HTTP.
+	TLS, PeerTLS *tls.Config
 
 	t    testing.TB
 	bin  string
@@ -117,8 +117,9 @@ func (m *Member) Secure(a *Authority) {
 	ca, cert, key := filepath.Join(a.dir, "ca.crt"), filepath.Join(a.dir, "etcd.crt"), filepath.Join(a.dir, "etcd.key")
 	m.Args = append(m.Args,
 		"--client-cert-auth", "--trusted-ca-file="+ca, "--cert-file="+cert, "--key-file="+key,
-		"--peer-client-cert-auth", "--peer-trusted-ca-file="+ca, "--peer-cert-file="+cert, "--peer-key-file="+key)
-	m.TLS = a.Client("root")
+		"--peer-client-cert-auth", "--peer-trusted-ca-file="+ca, "--peer-cert-file="+cert, "--peer-key-file="+key,
+		"--peer-cert-allowed-cn=etcd")
+	m.TLS, m.PeerTLS = a.Client("root"), a.Client("etcd")
 }
 
 // EnableAuth switches etcd's authentication on, with the user root.
