@@ -10,6 +10,7 @@ import (
 	"go.etcd.io/etcd/api/v3/authpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"golang.org/x/sync/errgroup"
 
 	"devctl/internal/api"
 	"devctl/internal/discovery"
@@ -27,13 +28,14 @@ const authTimeout = 10 * time.Second
 func (l *leader) bootstrapAuth(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, authTimeout)
 	defer cancel()
-	if err := l.ensureUser(ctx, rootUser, rootUser, nil); err != nil {
-		return err
-	}
+	// At the same time: every one is a dozen writes, and all nodes wait for them to be done.
+	users, each := errgroup.WithContext(ctx)
+	users.Go(func() error { return l.ensureUser(each, rootUser, rootUser, nil) })
 	for _, m := range l.mains {
-		if err := l.ensureNodeUser(ctx, m.Name, api.RoleMain); err != nil {
-			return err
-		}
+		users.Go(func() error { return l.ensureNodeUser(each, m.Name, api.RoleMain) })
+	}
+	if err := users.Wait(); err != nil {
+		return err
 	}
 	status, err := l.etcd.AuthStatus(ctx)
 	if err != nil {
@@ -99,7 +101,7 @@ func secretsOf(role api.Role) []string {
 }
 
 // ensureUser makes sure that the user exists, has the role, and that the role has exactly these grants. What is right
-// already is not touched: every change makes etcd refuse requests that are under way.
+// already is not touched: every change makes etcd refuse the requests of others that are under way.
 func (c *controller) ensureUser(ctx context.Context, user, role string, want []grant) error {
 	if err := c.ensureRole(ctx, role, want); err != nil {
 		return err

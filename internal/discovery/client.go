@@ -16,9 +16,10 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
+	grpcbackoff "google.golang.org/grpc/backoff"
 
 	"devctl/internal/api"
+	"devctl/internal/backoff"
 )
 
 // callTimeout bounds one question to etcd. It is short because a member that hangs (rather than refuses) costs
@@ -52,10 +53,11 @@ func Dial(endpoints []string, tls *tls.Config) (*clientv3.Client, error) {
 		DialOptions: []grpc.DialOption{
 			// gRPC's own are 32 KiB each, for each of the members; what is said here is small.
 			grpc.WithReadBufferSize(buffer), grpc.WithWriteBufferSize(buffer),
+			grpc.WithChainUnaryInterceptor(askAgain),
 			// gRPC waits 1 s after the first failure and up to two minutes later. On a machine that boots, etcd is there
 			// a moment after who asks for it.
 			grpc.WithConnectParams(grpc.ConnectParams{
-				Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 3 * time.Second},
+				Backoff:           grpcbackoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 3 * time.Second},
 				MinConnectTimeout: 3 * time.Second,
 			}),
 		},
@@ -64,6 +66,18 @@ func Dial(endpoints []string, tls *tls.Config) (*clientv3.Client, error) {
 		return nil, fmt.Errorf("connect to etcd at %v: %w", endpoints, err)
 	}
 	return cli, nil
+}
+
+// askAgain repeats what etcd refuses because a user or role changed between its arrival and its turn: it was not done, and nothing
+// is wrong with it. While a stack begins every node that joins changes them.
+func askAgain(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	retry := backoff.Backoff{Min: 2 * time.Millisecond, Max: 100 * time.Millisecond}
+	for {
+		err := invoke(ctx, method, req, reply, conn, opts...)
+		if !errors.Is(rpctypes.Error(err), rpctypes.ErrAuthOldRevision) || retry.Wait(ctx) != nil {
+			return err
+		}
+	}
 }
 
 // refusedByLearner tells whether a member refused because it is still learning: the next attempt goes to another one,
