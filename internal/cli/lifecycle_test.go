@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -146,6 +147,38 @@ func TestUpThatFails(t *testing.T) {
 		"next: devctl up goes on where it stopped; devctl doctor checks this machine; the log is in /runs/1\n")
 	if len(w.cluster.deploys) != 0 {
 		t.Error("deployed on a stack that failed")
+	}
+}
+
+// TestDeploymentIsHandedOverWhileMachinesBoot: as soon as there are main nodes to talk to, and not before.
+func TestDeploymentIsHandedOverWhileMachinesBoot(t *testing.T) {
+	t.Parallel()
+	deployed := func(w *world) bool {
+		w.cluster.mu.Lock()
+		defer w.cluster.mu.Unlock()
+		return len(w.cluster.deploys) > 0
+	}
+	for name, tc := range map[string]struct {
+		exists bool
+		events []engine.Event
+		early  bool
+	}{
+		"main nodes begin": {false, creation()[:3], true},
+		"only the network": {false, creation()[:2], false},
+		"it is not new":    {true, creation()[:3], false},
+	} {
+		w := newWorld(t)
+		w.env.exists, w.env.made, w.env.up = tc.exists, testOutputs(), tc.events
+		w.env.fail = errors.New("the machines do not come up")
+		w.env.onRun = func(ctx context.Context) {
+			for limit := time.Now().Add(10 * time.Second); tc.early && !deployed(w) && time.Now().Before(limit); {
+				time.Sleep(time.Millisecond)
+			}
+		}
+		w.run("up", "--yes").want(t, 1)
+		if deployed(w) != tc.early {
+			t.Errorf("%s: handed over: %v", name, deployed(w))
+		}
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"devctl/internal/api"
 	"devctl/internal/cli/output"
+	"devctl/internal/cli/planview"
 	"devctl/internal/cli/progress"
 	"devctl/internal/engine"
 	"devctl/internal/localcloud"
@@ -151,7 +152,7 @@ func upToDate(ctx context.Context, d *deps, env environment, spec *stacks.Spec) 
 func provision(ctx context.Context, d *deps, show *progress.Display, env environment, spec *stacks.Spec, isNew bool) (engine.Summary, *stacks.Outputs, error) {
 	var out *stacks.Outputs
 	early, stop := context.WithCancel(ctx)
-	done := make(chan struct{})
+	begun, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
 		select {
@@ -159,11 +160,23 @@ func provision(ctx context.Context, d *deps, show *progress.Display, env environ
 		case <-early.Done():
 			return
 		}
-		if isNew {
+		select {
+		case <-begun:
 			handOver(early, d, spec, out)
+		case <-early.Done():
 		}
 	}()
-	summary, err := runOperation(ctx, d, show, env.Up, "Bringing up stack "+spec.Stack, "Brought up stack "+spec.Stack)
+	begin := sync.OnceFunc(func() { close(begun) })
+	up := func(ctx context.Context, each func(engine.Event)) (engine.Summary, error) {
+		return env.Up(ctx, func(e engine.Event) {
+			// Not sooner: what answers at a main node's address before there is one is somebody else.
+			if isNew && planview.BeginsMachine(e, api.RoleMain) {
+				begin()
+			}
+			each(e)
+		})
+	}
+	summary, err := runOperation(ctx, d, show, up, "Bringing up stack "+spec.Stack, "Brought up stack "+spec.Stack)
 	stop()
 	<-done
 	if err != nil {

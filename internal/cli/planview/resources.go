@@ -118,6 +118,15 @@ func Noun(resourceType, name string) string {
 	return of(resourceType).one + " " + name
 }
 
+// BeginsMachine tells whether the event is the beginning of work on new machines of the role.
+func BeginsMachine(e engine.Event, role api.Role) bool {
+	if e.Kind != engine.KindStarted || e.Op != engine.OpCreate || !slices.Contains([]string{"NodeGroup", "Group", "Instance", "Droplet"}, kind(e.Type)) {
+		return false
+	}
+	of, _ := owner(e)
+	return of == role
+}
+
 var ownerPattern = regexp.MustCompile(`^(?:.*?-)?(main|worker|data)(-\d+)?(?:-.*)?$`)
 
 // owner is the role that a resource belongs to, and the node: as its tags say or, where it has none, its name.
