@@ -67,7 +67,7 @@ func newStackImportCommand(d *deps) *cobra.Command {
 		Short: "Replace the state of a stack by an exported one",
 		Long: `Replaces what devctl knows of the stack by a state that "devctl stack export" wrote, in the backend that the spec names
 now. Machines are not touched: "devctl refresh" compares the state with them. A state of another stack is refused
-unless --force is given, for the next "up" would remove everything in it.`,
+unless --force is given, for the next "up" would remove everything in it; so is an empty one in place of one that is not.`,
 		Example: `  devctl stack import backup.json
   gunzip -c prod.json.gz | devctl stack import -s prod --yes -`,
 		Args: exactly("FILE"),
@@ -81,7 +81,7 @@ unless --force is given, for the next "up" would remove everything in it.`,
 			return runStackImport(cmd, d, args[0], opts)
 		},
 	}
-	cmd.Flags().BoolVar(&opts.force, "force", false, "take the state of another stack as well")
+	cmd.Flags().BoolVar(&opts.force, "force", false, "take the state of another stack, or an empty one")
 	addFormat(cmd, &opts.format)
 	return cmd
 }
@@ -105,6 +105,15 @@ func runStackImport(cmd *cobra.Command, d *deps, file string, opts stackImportOp
 		return withNext(fmt.Errorf("import into stack %q: %w; nothing was changed", stack, err), "-s chooses the stack, --force imports it all the same")
 	case err != nil:
 		return fmt.Errorf("import into stack %q: %w; nothing was changed", stack, err)
+	case resources == 0 && !opts.force:
+		known, err := state.Resources(ctx)
+		if err != nil && !errors.Is(err, engine.ErrNoStack) {
+			return err
+		}
+		if len(known) > 0 {
+			return withNext(fmt.Errorf("import into stack %q: it is a state without resources, and the one that it would replace has %d; nothing was changed", stack, len(known)),
+				d.command("destroy")+" removes what there is, --force makes devctl forget it")
+		}
 	}
 	question := fmt.Sprintf("Replace what devctl knows of stack %s by %s?", stack, file)
 	if !state.Exists() {

@@ -382,7 +382,7 @@ func (b *builder) noticeOf(role api.Role, m Machines) (Notice, string) {
 		return NoticeDataLoss, "Redis has no replicas: what is on a node would go with it, so none is taken away until devctl:redis.replicas gives each shard a copy"
 	case role == api.RoleData && m.Action == ActionRemove:
 		return NoticePause, "what Redis has there moves to the others first, and each primary hands over; " + paused
-	case role == api.RoleData && (b.in.Provider == string(api.PlatformDigitalOcean) || m.Action == ActionRestart):
+	case role == api.RoleData && m.Action == ActionRestart:
 		return NoticeFailover, "the machine ends without a warning, and each shard whose primary is there fails over: its keys take no writes for some seconds"
 	case role == api.RoleData:
 		return NoticePause, "each primary there hands over to a replica before its node goes; " + paused
