@@ -65,10 +65,11 @@ func (b files) create(stack, aside string) error {
 	if err := atomicfile.Write(draft, data, 0o600); err != nil {
 		return fmt.Errorf("create stack %q: %w", stack, err)
 	}
-	if err := os.Link(draft, path); err != nil && !errors.Is(err, fs.ErrExist) && !errors.Is(err, syscall.EXDEV) {
+	err = os.Link(draft, path)
+	if err != nil && !errors.Is(err, fs.ErrExist) && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.EXDEV) { // somebody who does the same may be ahead
 		return fmt.Errorf("create stack %q: %w", stack, err)
 	}
-	if err := os.Remove(draft); err != nil && !errors.Is(err, fs.ErrNotExist) { // somebody who does the same may have
+	if err := os.Remove(draft); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("create stack %q: %w", stack, err)
 	}
 	return nil
