@@ -50,7 +50,8 @@ type Cloud struct {
 	vpc     pulumi.IDOutput
 	subnets map[string]pulumi.IDOutput // by zone
 	groups  map[api.Role]pulumi.IDOutput
-	out     pulumi.Resource // the way to the internet
+	out     pulumi.Resource     // the way to the internet
+	s3      pulumi.StringOutput // ID of the list of S3's addresses in the region
 	bucket  pulumi.StringOutput
 	guards  []pulumi.Resource // what has to be there before anything is put into the bucket
 	// ready is what has to be there before the first machine boots: Ignition tries again when it gets no answer, but a

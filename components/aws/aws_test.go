@@ -85,6 +85,7 @@ func (r *recorder) NewResource(args pulumi.MockResourceArgs) (string, resource.P
 		"allocationId":  text("eipalloc-" + args.Name),
 		"arn":           text("arn of " + key),
 		"latestVersion": resource.NewNumberProperty(7),
+		"prefixListId":  text("pl-" + args.Name),
 		"caCert":        text("PEM of ca.crt"), "caKey": text("PEM of ca.key"),
 		"adminCert": text("PEM of admin.crt"), "adminKey": text("PEM of admin.key"),
 		"bootstrapCerts": byRole("PEM of bootstrap.crt of "), "bootstrapKeys": byRole("PEM of bootstrap.key of "),
