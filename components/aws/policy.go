@@ -77,7 +77,7 @@ func rolePolicy(o Options, stack string, role api.Role, allocation string) strin
 	statements := []statement{{
 		Sid: "Boot", Effect: "Allow", Action: []string{"s3:GetObject"},
 		Resource: []string{
-			objectsARN(o.Bucket, folderArtifacts+"/"),
+			objectsARN(o.Bucket, components.FolderArtifacts+"/"),
 			objectsARN(o.Bucket, folderConfig+"/"+string(role)+"/"),
 		},
 	}}

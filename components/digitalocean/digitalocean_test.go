@@ -36,7 +36,7 @@ func options() Options {
 	return Options{
 		Region: "fra1", CIDR: "10.20.0.0/20", Bucket: "devctl-prod-example-com", Project: "devctl-prod", SSHKeys: []string{key},
 		ImageURL: "https://example.com/fedora-coreos-44.20260802.3.1-digitalocean.x86_64.qcow2.gz",
-		Daemon:   Daemon{Path: "/opt/devctl/devctld", SHA256: sha},
+		Daemon:   components.Daemon{Path: "/opt/devctl/devctld", SHA256: sha},
 		Images:   []string{"localhost/devctl/etcd:0123456789ab", "localhost/devctl/redis:0123456789ab"},
 	}
 }
@@ -169,7 +169,7 @@ func run(t *testing.T, o Options) map[string]registered {
 		if err != nil {
 			return err
 		}
-		endpoint, err := cloud.Endpoint(ctx, components.EndpointArgs{Stack: "prod", Network: network})
+		endpoint, err := cloud.Endpoint(ctx, components.EndpointArgs{Stack: "prod"})
 		if err != nil {
 			return err
 		}

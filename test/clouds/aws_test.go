@@ -26,7 +26,7 @@ func amazon(t *testing.T, spec *stacks.Spec, images []string) components.Cloud {
 	return aws.New(aws.Options{
 		Region: spec.AWS.Region, CIDR: spec.Network.CIDR, Bucket: spec.AWS.Bucket, Release: spec.AWS.CoreOS.Release, HostedZone: spec.AWS.HostedZone,
 		RootGiB: int(spec.AWS.Volumes.Root / stacks.GiB), DataGiB: int(spec.AWS.Volumes.Data / stacks.GiB),
-		Daemon: aws.Daemon{Path: daemon, SHA256: strings.Repeat("0", 64)},
+		Daemon: components.Daemon{Path: daemon, SHA256: strings.Repeat("0", 64)},
 		Images: images,
 	})
 }
