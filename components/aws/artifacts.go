@@ -42,10 +42,7 @@ func (c *Cloud) Artifacts(ctx *pulumi.Context, args components.ArtifactsArgs) (c
 	c.guards = guards
 	c.ready = append(append(c.ready, daemon), images...)
 	name := imageName(c.options.Release)
-	image, err := c.image(ctx, name)
-	if err != nil {
-		return components.Artifacts{}, err
-	}
+	image := c.image(ctx, name)
 	return components.Artifacts{NodeImage: image, Store: c.bucket, Lookups: pulumi.StringMap{name: image}}, nil
 }
 
@@ -153,7 +150,7 @@ const fedora = "125523088429"
 func imageName(release string) string { return "fedora-coreos-" + release + "-x86_64" }
 
 // image is the ID that an image has in the region. It is the only question that the program asks AWS.
-func (c *Cloud) image(ctx *pulumi.Context, name string) (pulumi.StringOutput, error) {
+func (c *Cloud) image(ctx *pulumi.Context, name string) pulumi.StringOutput {
 	found := ec2.LookupAmiOutput(ctx, ec2.LookupAmiOutputArgs{
 		Owners:            pulumi.ToStringArray([]string{fedora}),
 		IncludeDeprecated: pulumi.Bool(true), // two years on, a pinned release still is what the stack is made of
@@ -161,5 +158,5 @@ func (c *Cloud) image(ctx *pulumi.Context, name string) (pulumi.StringOutput, er
 			ec2.GetAmiFilterArgs{Name: pulumi.String("name"), Values: pulumi.ToStringArray([]string{name})},
 		},
 	}, pulumi.Provider(c.provider))
-	return found.ImageId(), nil
+	return found.ImageId()
 }

@@ -14,8 +14,9 @@ import (
 )
 
 // A machine has no identity towards Spaces, so it fetches without credentials. The bucket lists nothing to anybody. What
-// is no secret in it can be read by whoever knows its name, which follows from its content: machines check that. A role's
-// key files are private, and user data has a URL to them that an access key has signed which may read this bucket and
+// is no secret in it can be read by whoever knows its name, which follows from its content: machines check that. Only what
+// they look up, the mains and their founders, is where anybody could guess: addresses inside of the network, and IDs. A
+// role's key files are private, and user data has a URL to them that an access key has signed which may read this bucket and
 // nothing else. For the sake of that URL user data is a secret of the stack. Who reads user data on a machine can fetch
 // the key files of the machine's role, until the access key is deleted.
 
