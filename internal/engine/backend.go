@@ -47,8 +47,9 @@ func (b files) exists(stack string) bool {
 }
 
 // create makes the stack, empty, as `pulumi stack init` does, which takes 0.4 s: its first run chooses what its secrets are encrypted
-// with. One that is there stays as it is.
-func (b files) create(stack string) error {
+// with. One that is there stays as it is. The state is written in the folder aside, so that nothing half made is ever among
+// the states; where that is on another disk, nothing is done.
+func (b files) create(stack, aside string) error {
 	checkpoint, err := json.Marshal(apitype.CheckpointV3{Stack: tokens.QName("organization/" + b.project + "/" + stack)})
 	if err != nil {
 		return fmt.Errorf("create stack %q: %w", stack, err)
@@ -57,11 +58,17 @@ func (b files) create(stack string) error {
 	if err != nil {
 		return fmt.Errorf("create stack %q: %w", stack, err)
 	}
-	path := b.checkpoint(stack)
+	path, draft := b.checkpoint(stack), filepath.Join(aside, "new.json")
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("create stack %q: %w", stack, err)
 	}
-	if err := atomicfile.Create(path, data, 0o600); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := atomicfile.Write(draft, data, 0o600); err != nil {
+		return fmt.Errorf("create stack %q: %w", stack, err)
+	}
+	if err := os.Link(draft, path); err != nil && !errors.Is(err, fs.ErrExist) && !errors.Is(err, syscall.EXDEV) {
+		return fmt.Errorf("create stack %q: %w", stack, err)
+	}
+	if err := os.Remove(draft); err != nil && !errors.Is(err, fs.ErrNotExist) { // somebody who does the same may have
 		return fmt.Errorf("create stack %q: %w", stack, err)
 	}
 	return nil

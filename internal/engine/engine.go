@@ -163,8 +163,8 @@ func (s *Stack) workspace(ctx context.Context, create bool) (*auto.Stack, error)
 		return nil, err
 	}
 	// Only pulumi can ask another secrets provider for a key.
-	if own, isFiles := s.backend.(files); isFiles && s.options.secretsProvider() == passphraseProvider {
-		if err := own.create(s.options.Stack); err != nil {
+	if own, isFiles := s.backend.(files); isFiles && !s.Exists() && s.options.secretsProvider() == passphraseProvider {
+		if err := own.create(s.options.Stack, w.WorkDir()); err != nil {
 			return nil, err
 		}
 	}
