@@ -1,6 +1,8 @@
 package components
 
 import (
+	"slices"
+
 	"devctl/internal/api"
 )
 
@@ -46,7 +48,8 @@ func (a Access) Rules() []Rule {
 		}
 	}
 	outside := func(name string, role api.Role, port int, cidrs []string) {
-		if len(cidrs) > 0 {
+		// A spec may name a range twice, and in any order. Clouds take each once.
+		if cidrs := slices.Compact(slices.Sorted(slices.Values(cidrs))); len(cidrs) > 0 {
 			rules = append(rules, Rule{Name: name, Role: role, CIDRs: cidrs, Protocol: TCP, First: port, Last: port})
 		}
 	}
@@ -55,7 +58,8 @@ func (a Access) Rules() []Rule {
 
 	among("etcd", api.RoleMain, TCP, api.EtcdClientPort, api.EtcdClientPort, all...)
 	among("etcd-peers", api.RoleMain, TCP, api.EtcdPeerPort, api.EtcdPeerPort, api.RoleMain)
-	among("controller", api.RoleMain, TCP, api.ControllerPort, api.ControllerPort, all...)
+	// Main nodes have the authority's key: they need not join, and ask no controller for anything.
+	among("controller", api.RoleMain, TCP, api.ControllerPort, api.ControllerPort, api.RoleWorker, api.RoleData)
 	outside("controller-from-admins", api.RoleMain, api.ControllerPort, a.AdminCIDRs)
 
 	first, last := api.RedisPort(1), api.RedisPort(a.Shards)
@@ -69,7 +73,7 @@ func (a Access) Rules() []Rule {
 	for _, role := range all {
 		outside("ssh-from-admins", role, ssh, a.AdminCIDRs)
 		if role != api.RoleMain {
-			// Data nodes have no address outside: the way to them is through a main node.
+			// A data node on AWS has no address outside, and of a worker nobody is told: the way to them is through a main node.
 			among("ssh", role, TCP, ssh, ssh, api.RoleMain)
 		}
 	}

@@ -14,14 +14,13 @@ import (
 func TestRules(t *testing.T) {
 	t.Parallel()
 	access := Access{
-		AdminCIDRs: []string{"192.0.2.0/24"}, ClientCIDRs: []string{"203.0.113.0/24", "198.51.100.7/32"},
+		AdminCIDRs: []string{"192.0.2.0/24"}, ClientCIDRs: []string{"203.0.113.0/24", "198.51.100.7/32", "203.0.113.0/24"},
 		EndpointPort: 7010, StatsPort: 7020, Shards: 3,
 	}
 	want := `main: 2379-2379/tcp from main
 main: 2379-2379/tcp from worker
 main: 2379-2379/tcp from data
 main: 2380-2380/tcp from main
-main: 9443-9443/tcp from main
 main: 9443-9443/tcp from worker
 main: 9443-9443/tcp from data
 main: 9443-9443/tcp from [192.0.2.0/24]
@@ -30,7 +29,7 @@ data: 7101-7103/tcp from worker
 data: 7101-7103/tcp from data
 data: 17101-17103/tcp from data
 worker: 0-0/vrrp from worker
-worker: 7010-7010/tcp from [203.0.113.0/24 198.51.100.7/32]
+worker: 7010-7010/tcp from [198.51.100.7/32 203.0.113.0/24]
 worker: 7020-7020/tcp from [192.0.2.0/24]
 main: 22-22/tcp from [192.0.2.0/24]
 worker: 22-22/tcp from [192.0.2.0/24]

@@ -10,9 +10,6 @@ import (
 	"devctl/internal/api"
 )
 
-// FolderImages is the folder of a bucket with the archives of images: see api.ImageArchive.
-const FolderImages = "images"
-
 // BundleArgs say which images machines fetch, and from where.
 type BundleArgs struct {
 	Platform api.Platform

@@ -107,7 +107,6 @@ type EndpointArgs struct {
 	Stack   string
 	Domain  string // what people would call it, where the cloud serves names
 	Address string // wanted address, where the cloud lets us choose
-	Network Network
 }
 
 // Endpoint is a reserved address.

@@ -56,21 +56,9 @@ func Bucket(stack, domain string) string {
 		return name
 	}
 	sum := sha256.Sum256([]byte(name))
-	hash := hex.EncodeToString(sum[:])[:12]
+	hash := hex.EncodeToString(sum[:])[:HashLength]
 	return strings.TrimRight(name[:maxBucket-1-len(hash)], "-") + "-" + hash
 }
-
-// BucketURL is where machines find a bucket, without a slash at the end.
-func BucketURL(platform api.Platform, region, bucket string) string {
-	if platform == api.PlatformDigitalOcean {
-		return "https://" + bucket + "." + region + ".digitaloceanspaces.com"
-	}
-	return "s3://" + bucket
-}
-
-// Registry is the folder of a bucket in which the machines of a network look up what no config can say. Another network has
-// another one: all its machines are new, and have to found a cluster of their own.
-func Registry(cidr string) string { return "registry/" + Hyphens(cidr) }
 
 // Hyphens is a text as names may have it: 10-20-0-0-20 for 10.20.0.0/20.
 func Hyphens(text string) string { return strings.NewReplacer(".", "-", "/", "-").Replace(text) }

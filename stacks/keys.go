@@ -154,7 +154,7 @@ func commonKeys() []key {
 			field: func(s *Spec) any { return &s.Endpoint.ClientCIDRs }},
 
 		{path: "devctl:adminCidrs", example: []string{"192.0.2.0/24"},
-			doc:     "From where SSH and the controllers' API may be reached. On the local provider that is this machine only.",
+			doc:     "From where SSH, the controllers' API and the stats page may be reached. On the local provider that is this machine only.",
 			want:    "a list of IPv4 ranges, for example [192.0.2.0/24]",
 			pattern: patternCIDR, check: checkCIDR,
 			field: func(s *Spec) any { return &s.AdminCIDRs }},

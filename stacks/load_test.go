@@ -165,6 +165,8 @@ func badSpecs() []badSpec {
 			"3:38: devctl:aws.coreos.release: is missing, must be a release of Fedora CoreOS, for example 44.20260802.3.1", true},
 		{"bad region", strings.Replace(awsSpec, "eu-central-1", "Frankfurt", 1),
 			`3:24: devctl:aws.region: is "Frankfurt", must be the name of an AWS region, for example eu-central-1`, true},
+		{"region of another partition", strings.Replace(awsSpec, "eu-central-1", "us-gov-west-1", 1),
+			`3:24: devctl:aws.region: is "us-gov-west-1", must be a region of AWS's public cloud, for example eu-central-1: the rights of machines are written for that`, false},
 		{"zone of another region", awsSpec + "  devctl:network: {zones: [eu-central-1a, eu-west-1b]}\n",
 			`5:43: devctl:network.zones[1]: is "eu-west-1b", must be an availability zone of eu-central-1, for example eu-central-1a`, false},
 		{"small network on AWS", awsSpec + "  devctl:network: {cidr: 10.10.0.0/22}\n",

@@ -43,7 +43,7 @@ func Program(s *Spec, cloud components.Cloud, etcdImage string, made func(*Outpu
 		if err != nil {
 			return fmt.Errorf("artifacts of stack %q: %w", s.Stack, err)
 		}
-		endpoint, err := cloud.Endpoint(ctx, components.EndpointArgs{Stack: s.Stack, Domain: s.Domain, Address: s.EndpointAddress(), Network: network})
+		endpoint, err := cloud.Endpoint(ctx, components.EndpointArgs{Stack: s.Stack, Domain: s.Domain, Address: s.EndpointAddress()})
 		if err != nil {
 			return fmt.Errorf("endpoint of stack %q: %w", s.Stack, err)
 		}

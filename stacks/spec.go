@@ -28,7 +28,7 @@ type Spec struct {
 	Nodes      Nodes    `json:"nodes"`
 	Redis      Redis    `json:"redis"`
 	Endpoint   Endpoint `json:"endpoint"`
-	AdminCIDRs []string `json:"adminCidrs,omitempty"` // who may reach SSH and the controllers' API
+	AdminCIDRs []string `json:"adminCidrs,omitempty"` // who may reach SSH, the controllers' API and the stats page
 	SSHKeys    []string `json:"sshKeys,omitempty"`    // authorized_keys lines
 	State      State    `json:"state,omitzero"`
 

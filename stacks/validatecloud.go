@@ -89,7 +89,14 @@ var (
 	awsArm     = regexp.MustCompile(`^([a-z]+[0-9]+g[a-z]*|a1)\.`)
 )
 
+// awsElsewhere are regions of partitions of their own, with accounts, endpoints and ARNs of their own.
+var awsElsewhere = regexp.MustCompile(`^(cn|us-gov|us-iso[a-z]*|eu-isoe|eusc)-`)
+
 func (l *loader) validateAWS() {
+	if region := l.spec.AWS.Region; awsElsewhere.MatchString(region) && l.sound("devctl:aws.region") {
+		l.invalid("devctl:aws.region", strconv.Quote(region), "must be a region of AWS's public cloud, for example eu-central-1: "+
+			"the rights of machines are written for that")
+	}
 	for _, group := range l.machineTypes() {
 		switch {
 		case !l.sound(group.path):

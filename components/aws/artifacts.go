@@ -11,22 +11,12 @@ import (
 	"devctl/internal/api"
 )
 
-// Folders of the bucket, beside those that clouds have in common. What roles may read is given by folder: see rolePolicy.
-const (
-	folderArtifacts = "artifacts" // the daemon, named after its content
-	folderConfig    = "config"    // a folder for each role: its key files, and configs that are too large for user data
-)
-
-// hashLength is how much of a hash is in a name.
-const hashLength = 12
+// folderConfig of the bucket has a folder for each role: its key files, and configs that are too large for user data. What roles
+// may read is given by folder: see rolePolicy.
+const folderConfig = "config"
 
 func (c *Cloud) url(key string) string {
 	return components.BucketURL(api.PlatformAWS, c.options.Region, c.options.Bucket) + "/" + key
-}
-
-func (c *Cloud) daemonKey() string {
-	sum := c.options.Daemon.SHA256
-	return folderArtifacts + "/devctld-" + sum[:min(hashLength, len(sum))]
 }
 
 // Artifacts creates the bucket with what every machine fetches, and looks up the image that they boot.
@@ -36,7 +26,7 @@ func (c *Cloud) Artifacts(ctx *pulumi.Context, args components.ArtifactsArgs) (c
 		return components.Artifacts{}, fmt.Errorf("register bucket %q: %w", c.options.Bucket, err)
 	}
 	daemon, err := c.object(ctx, "daemon", s3.BucketObjectv2Args{
-		Key:         pulumi.String(c.daemonKey()),
+		Key:         pulumi.String(c.options.Daemon.Key()),
 		Source:      pulumi.NewFileAsset(c.options.Daemon.Path),
 		ContentType: pulumi.String("application/octet-stream"),
 	}, guards)
@@ -52,10 +42,7 @@ func (c *Cloud) Artifacts(ctx *pulumi.Context, args components.ArtifactsArgs) (c
 	c.guards = guards
 	c.ready = append(append(c.ready, daemon), images...)
 	name := imageName(c.options.Release)
-	image, err := c.image(ctx, name)
-	if err != nil {
-		return components.Artifacts{}, err
-	}
+	image := c.image(ctx, name)
 	return components.Artifacts{NodeImage: image, Store: c.bucket, Lookups: pulumi.StringMap{name: image}}, nil
 }
 
@@ -163,7 +150,7 @@ const fedora = "125523088429"
 func imageName(release string) string { return "fedora-coreos-" + release + "-x86_64" }
 
 // image is the ID that an image has in the region. It is the only question that the program asks AWS.
-func (c *Cloud) image(ctx *pulumi.Context, name string) (pulumi.StringOutput, error) {
+func (c *Cloud) image(ctx *pulumi.Context, name string) pulumi.StringOutput {
 	found := ec2.LookupAmiOutput(ctx, ec2.LookupAmiOutputArgs{
 		Owners:            pulumi.ToStringArray([]string{fedora}),
 		IncludeDeprecated: pulumi.Bool(true), // two years on, a pinned release still is what the stack is made of
@@ -171,5 +158,5 @@ func (c *Cloud) image(ctx *pulumi.Context, name string) (pulumi.StringOutput, er
 			ec2.GetAmiFilterArgs{Name: pulumi.String("name"), Values: pulumi.ToStringArray([]string{name})},
 		},
 	}, pulumi.Provider(c.provider))
-	return found.ImageId(), nil
+	return found.ImageId()
 }

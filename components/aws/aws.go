@@ -18,7 +18,6 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"devctl/components"
-	"devctl/ignition"
 	"devctl/internal/api"
 )
 
@@ -32,14 +31,8 @@ type Options struct {
 	RootGiB    int    // disk of main nodes and workers
 	DataGiB    int    // disk of data nodes
 
-	Daemon Daemon
+	Daemon components.Daemon
 	Images []string // references of the services' images
-}
-
-// Daemon is the node daemon's binary on this machine.
-type Daemon struct {
-	Path   string
-	SHA256 string // hex
 }
 
 // Cloud registers the resources of one run of one stack.
@@ -50,7 +43,8 @@ type Cloud struct {
 	vpc     pulumi.IDOutput
 	subnets map[string]pulumi.IDOutput // by zone
 	groups  map[api.Role]pulumi.IDOutput
-	out     pulumi.Resource // the way to the internet
+	out     pulumi.Resource     // the way to the internet
+	s3      pulumi.StringOutput // ID of the list of S3's addresses in the region
 	bucket  pulumi.StringOutput
 	guards  []pulumi.Resource // what has to be there before anything is put into the bucket
 	// ready is what has to be there before the first machine boots: Ignition tries again when it gets no answer, but a
@@ -67,14 +61,8 @@ func New(o Options) *Cloud {
 
 // Boot says what machines fetch from the bucket.
 func (c *Cloud) Boot() components.Boot {
-	return components.Boot{
-		Platform: api.PlatformAWS,
-		Images:   c.url(components.FolderImages),
-		Downloads: []ignition.Download{
-			{Path: api.Daemon, Mode: 0o755, Source: ignition.Source{URL: c.url(c.daemonKey()), SHA256: c.options.Daemon.SHA256}},
-		},
-		Registry: c.url(components.Registry(c.options.CIDR)),
-	}
+	url := components.BucketURL(api.PlatformAWS, c.options.Region, c.options.Bucket)
+	return components.BucketBoot(api.PlatformAWS, url, c.options.CIDR, c.options.Daemon)
 }
 
 // own is what every resource of the stack is registered with: the one provider, which knows the region. A provider of

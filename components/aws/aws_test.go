@@ -19,6 +19,7 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"go.yaml.in/yaml/v3"
 
+	"devctl/components"
 	"devctl/internal/api"
 	"devctl/stacks"
 )
@@ -85,6 +86,7 @@ func (r *recorder) NewResource(args pulumi.MockResourceArgs) (string, resource.P
 		"allocationId":  text("eipalloc-" + args.Name),
 		"arn":           text("arn of " + key),
 		"latestVersion": resource.NewNumberProperty(7),
+		"prefixListId":  text("pl-" + args.Name),
 		"caCert":        text("PEM of ca.crt"), "caKey": text("PEM of ca.key"),
 		"adminCert": text("PEM of admin.crt"), "adminKey": text("PEM of admin.key"),
 		"bootstrapCerts": byRole("PEM of bootstrap.crt of "), "bootstrapKeys": byRole("PEM of bootstrap.key of "),
@@ -154,7 +156,7 @@ func optionsOf(spec *stacks.Spec, daemon string) Options {
 	return Options{
 		Region: spec.AWS.Region, CIDR: spec.Network.CIDR, Bucket: spec.AWS.Bucket, Release: spec.AWS.CoreOS.Release, HostedZone: spec.AWS.HostedZone,
 		RootGiB: int(spec.AWS.Volumes.Root / stacks.GiB), DataGiB: int(spec.AWS.Volumes.Data / stacks.GiB),
-		Daemon: Daemon{Path: daemon, SHA256: daemonSum},
+		Daemon: components.Daemon{Path: daemon, SHA256: daemonSum},
 		Images: []string{"localhost/devctl/etcd:1", "localhost/devctl/haproxy:1", "localhost/devctl/keepalived:1", "localhost/devctl/redis:1"},
 	}
 }

@@ -36,7 +36,7 @@ func (c *Cloud) NodeGroup(ctx *pulumi.Context, args components.NodeGroupArgs) (c
 	secrets, err := c.object(ctx, string(args.Role)+"-secrets", s3.BucketObjectv2Args{
 		Key:         pulumi.String(secretsKey(args.Role)),
 		Content:     pulumi.ToSecret(args.Secrets).(pulumi.StringOutput),
-		ContentType: pulumi.String(typeIgnition),
+		ContentType: pulumi.String(components.TypeIgnition),
 	}, c.guards)
 	if err != nil {
 		return components.NodeGroup{}, err
@@ -59,8 +59,6 @@ func (c *Cloud) NodeGroup(ctx *pulumi.Context, args components.NodeGroupArgs) (c
 	}
 	return made, nil
 }
-
-const typeIgnition = "application/vnd.coreos.ignition+json"
 
 // secretsKey is where a role's key files are: always in the same place, so that nothing about them is in user data.
 func secretsKey(role api.Role) string { return folderConfig + "/" + string(role) + "/secrets.ign" }
@@ -253,7 +251,7 @@ func (c *Cloud) userData(ctx *pulumi.Context, g *group, id api.Identity, name st
 	}
 	digest := sha256.Sum256(config)
 	sum := hex.EncodeToString(digest[:])
-	key := fmt.Sprintf("%s/%s/%s-%s.ign", folderConfig, g.Role, name, sum[:hashLength])
+	key := fmt.Sprintf("%s/%s/%s-%s.ign", folderConfig, g.Role, name, sum[:components.HashLength])
 	data, err := ignition.UserData(config, ignition.LimitAWS, ignition.Source{URL: c.url(key), SHA256: sum})
 	if err != nil || data.Form != ignition.Pointer {
 		return data.Data, err
@@ -261,7 +259,7 @@ func (c *Cloud) userData(ctx *pulumi.Context, g *group, id api.Identity, name st
 	object, err := c.object(ctx, name+"-config", s3.BucketObjectv2Args{
 		Key:         pulumi.String(key),
 		Content:     pulumi.String(config),
-		ContentType: pulumi.String(typeIgnition),
+		ContentType: pulumi.String(components.TypeIgnition),
 	}, c.guards)
 	if err != nil {
 		return nil, err

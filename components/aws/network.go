@@ -79,7 +79,7 @@ func (c *Cloud) routes(ctx *pulumi.Context, stack string) (table pulumi.IDOutput
 	if err != nil {
 		return table, fmt.Errorf("register endpoint for S3: %w", err)
 	}
-	c.out = out
+	c.out, c.s3 = out, endpoint.PrefixListId
 	c.ready = append(c.ready, out, endpoint)
 	return table, nil
 }
@@ -113,8 +113,7 @@ func (c *Cloud) subnet(ctx *pulumi.Context, stack string, zone components.Zone, 
 	return err
 }
 
-// firewall registers a security group for each role with what it lets in, and who may go where: nodes to one another, and
-// to services behind HTTPS. Names and time come from addresses that security groups do not apply to.
+// firewall registers a security group for each role, with where its machines may go and what it lets in.
 func (c *Cloud) firewall(ctx *pulumi.Context, args components.NetworkArgs) error {
 	for _, role := range api.Roles() {
 		name := string(role)
@@ -134,14 +133,8 @@ func (c *Cloud) firewall(ctx *pulumi.Context, args components.NetworkArgs) error
 		c.groups[role] = group.ID()
 	}
 	for _, role := range api.Roles() {
-		for name, out := range map[string]ec2.SecurityGroupRuleArgs{
-			"to-nodes": {Protocol: pulumi.String("-1"), FromPort: pulumi.Int(0), ToPort: pulumi.Int(0), CidrBlocks: pulumi.StringArray{pulumi.String(args.CIDR)}},
-			"to-https": {Protocol: pulumi.String("tcp"), FromPort: pulumi.Int(443), ToPort: pulumi.Int(443), CidrBlocks: pulumi.StringArray{pulumi.String(anywhere)}},
-		} {
-			out.Type = pulumi.String("egress")
-			if err := c.rule(ctx, role, name, out); err != nil {
-				return err
-			}
+		if err := c.outbound(ctx, role, args.CIDR); err != nil {
+			return err
 		}
 	}
 	for _, r := range args.Access.Rules() {
@@ -164,6 +157,31 @@ func (c *Cloud) firewall(ctx *pulumi.Context, args components.NetworkArgs) error
 		}
 	}
 	return nil
+}
+
+// outbound registers where the machines of a role may go: to one another, where each one's own rules say who gets in, and
+// to the bucket. Only workers ask more of AWS, at addresses that nobody can name beforehand: they move the endpoint's. Names
+// and time come from addresses that security groups do not apply to.
+func (c *Cloud) outbound(ctx *pulumi.Context, role api.Role, cidr string) error {
+	err := c.rule(ctx, role, "to-nodes", ec2.SecurityGroupRuleArgs{
+		Type:       pulumi.String("egress"),
+		Protocol:   pulumi.String("-1"), // all of them
+		FromPort:   pulumi.Int(0),
+		ToPort:     pulumi.Int(0),
+		CidrBlocks: pulumi.StringArray{pulumi.String(cidr)},
+	})
+	if err != nil {
+		return err
+	}
+	https := ec2.SecurityGroupRuleArgs{
+		Type: pulumi.String("egress"), Protocol: pulumi.String("tcp"), FromPort: pulumi.Int(443), ToPort: pulumi.Int(443),
+	}
+	if role == api.RoleWorker {
+		https.CidrBlocks = pulumi.StringArray{pulumi.String(anywhere)}
+		return c.rule(ctx, role, "to-https", https)
+	}
+	https.PrefixListIds = pulumi.StringArray{c.s3}
+	return c.rule(ctx, role, "to-s3", https)
 }
 
 // protocols are what security groups call them.

@@ -77,7 +77,7 @@ func rolePolicy(o Options, stack string, role api.Role, allocation string) strin
 	statements := []statement{{
 		Sid: "Boot", Effect: "Allow", Action: []string{"s3:GetObject"},
 		Resource: []string{
-			objectsARN(o.Bucket, folderArtifacts+"/"),
+			objectsARN(o.Bucket, components.FolderArtifacts+"/"),
 			objectsARN(o.Bucket, folderConfig+"/"+string(role)+"/"),
 		},
 	}}
@@ -89,7 +89,7 @@ func rolePolicy(o Options, stack string, role api.Role, allocation string) strin
 		founding := objectsARN(o.Bucket, components.Registry(o.CIDR)+"/"+api.RegistryFounding+"/")
 		snapshots := objectsARN(o.Bucket, api.BucketSnapshots+"/")
 		statements = append(statements,
-			statement{Sid: "Read", Effect: "Allow", Action: []string{"s3:GetObject"}, Resource: []string{founding, snapshots}},
+			statement{Sid: "Founded", Effect: "Allow", Action: []string{"s3:GetObject"}, Resource: []string{founding}},
 			// Nothing there is ever written twice: a main node that could, could found a second cluster.
 			statement{
 				Sid: "FoundOnce", Effect: "Allow", Action: []string{"s3:PutObject"}, Resource: []string{founding},

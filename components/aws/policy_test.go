@@ -93,7 +93,6 @@ func TestRights(t *testing.T) {
 			"s3:GetObject on " + bucket + "config/main/*",
 			"s3:GetObject on " + bucket + "images/etcd-*",
 			"s3:GetObject on " + bucket + "registry/10-10-0-0-16/founding/*",
-			"s3:GetObject on " + bucket + "snapshots/*",
 			"s3:PutObject on " + bucket + "registry/10-10-0-0-16/founding/* if map[Null:map[s3:if-none-match:[false]]]",
 			"s3:PutObject on " + bucket + "snapshots/*",
 		},

@@ -14,7 +14,6 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"devctl/components"
-	"devctl/ignition"
 	"devctl/internal/api"
 )
 
@@ -29,18 +28,12 @@ type Options struct {
 	// Exactly one is set: an image of Fedora CoreOS for DigitalOcean to import, or one that was.
 	ImageURL, ImageID string
 
-	Daemon Daemon
+	Daemon components.Daemon
 	Images []string // references of the services' images
 
 	// Keep tells of a main or data node that this run must leave as it is, although its configuration has changed.
 	// Nil: none. The nodes of a role must not be replaced together; whoever names one keeps the others.
 	Keep func(node string) bool
-}
-
-// Daemon is the node daemon's binary on this machine.
-type Daemon struct {
-	Path   string
-	SHA256 string // hex
 }
 
 // Cloud registers the resources of one run of one stack.
@@ -60,14 +53,8 @@ func New(o Options) *Cloud { return &Cloud{options: o} }
 
 // Boot says what machines fetch from the bucket.
 func (c *Cloud) Boot() components.Boot {
-	return components.Boot{
-		Platform: api.PlatformDigitalOcean,
-		Images:   c.url(components.FolderImages),
-		Downloads: []ignition.Download{
-			{Path: api.Daemon, Mode: 0o755, Source: ignition.Source{URL: c.url(c.daemonKey()), SHA256: c.options.Daemon.SHA256}},
-		},
-		Registry: c.url(components.Registry(c.options.CIDR)),
-	}
+	url := components.BucketURL(api.PlatformDigitalOcean, c.options.Region, c.options.Bucket)
+	return components.BucketBoot(api.PlatformDigitalOcean, url, c.options.CIDR, c.options.Daemon)
 }
 
 // tags are a resource's tags as DigitalOcean has them: no keys, only text. The name is left out: it is a field there.

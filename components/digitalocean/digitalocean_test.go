@@ -36,7 +36,7 @@ func options() Options {
 	return Options{
 		Region: "fra1", CIDR: "10.20.0.0/20", Bucket: "devctl-prod-example-com", Project: "devctl-prod", SSHKeys: []string{key},
 		ImageURL: "https://example.com/fedora-coreos-44.20260802.3.1-digitalocean.x86_64.qcow2.gz",
-		Daemon:   Daemon{Path: "/opt/devctl/devctld", SHA256: sha},
+		Daemon:   components.Daemon{Path: "/opt/devctl/devctld", SHA256: sha},
 		Images:   []string{"localhost/devctl/etcd:0123456789ab", "localhost/devctl/redis:0123456789ab"},
 	}
 }
@@ -169,7 +169,7 @@ func run(t *testing.T, o Options) map[string]registered {
 		if err != nil {
 			return err
 		}
-		endpoint, err := cloud.Endpoint(ctx, components.EndpointArgs{Stack: "prod", Network: network})
+		endpoint, err := cloud.Endpoint(ctx, components.EndpointArgs{Stack: "prod"})
 		if err != nil {
 			return err
 		}
@@ -335,11 +335,16 @@ func TestFirewalls(t *testing.T) {
 				t.Errorf("firewall %s: a rule without sources opens %v to nobody: %v", role, rule["portRange"], rule)
 			}
 		}
-		if !slices.ContainsFunc(firewall.Inputs["outboundRules"].([]any), func(r any) bool {
+		var out []string
+		for _, r := range firewall.Inputs["outboundRules"].([]any) {
 			rule := r.(map[string]any)
-			return rule["protocol"] == "udp" && rule["portRange"] == "67"
-		}) {
-			t.Errorf("firewall %s has no outbound rule for DHCP", role)
+			out = append(out, fmt.Sprintf("%v %v to %v", rule["protocol"], rule["portRange"], rule["destinationAddresses"]))
+		}
+		if diff := cmp.Diff([]string{
+			"tcp 1-65535 to [10.20.0.0/20]", "tcp 80 to [169.254.169.254/32]", "tcp 443 to [0.0.0.0/0]", "udp 67 to [0.0.0.0/0]",
+			"tcp 53 to [0.0.0.0/0]", "udp 53 to [0.0.0.0/0]", "udp 123 to [0.0.0.0/0]",
+		}, out); diff != "" {
+			t.Errorf("the ways out of firewall %s (-want +got):\n%s", role, diff)
 		}
 	}
 }

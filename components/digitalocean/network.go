@@ -105,8 +105,9 @@ func inbound(stack string, role api.Role, rules []components.Rule) do.FirewallIn
 	return out
 }
 
-// outbound is what every machine may reach: the others in the VPC, and outside of it what it cannot live without. A
-// firewall closes whatever no rule opens, DHCP included, without which a droplet of an image of one's own loses its address.
+// outbound is what every machine may reach: the others in the VPC, which let in nothing but TCP, and outside of it what it
+// cannot live without. A firewall closes whatever no rule opens, DHCP included, without which a droplet of an image of one's own
+// loses its address.
 func outbound(cidr string) do.FirewallOutboundRuleArray {
 	const metadata = "169.254.169.254/32"
 	anywhere := []string{"0.0.0.0/0"}
@@ -117,7 +118,6 @@ func outbound(cidr string) do.FirewallOutboundRuleArray {
 	}
 	return do.FirewallOutboundRuleArray{
 		rule("tcp", "1-65535", []string{cidr}),
-		rule("udp", "1-65535", []string{cidr}),
 		rule("tcp", "80", []string{metadata}), // user data, and who the machine is
 		rule("tcp", "443", anywhere),          // Spaces, and DigitalOcean's API
 		rule("udp", "67", anywhere),           // DHCP

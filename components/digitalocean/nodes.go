@@ -103,8 +103,8 @@ func (c *Cloud) droplets(ctx *pulumi.Context, m machines) (components.NodeGroup,
 	return group, c.show(ctx, string(m.Role), urns...)
 }
 
-// pool registers an elastic group. Its size is the controller's after creation. Pools that scale by load need an agent
-// that there is not for images of one's own, so this one is of a fixed size: Elastic.Max bounds the controller only.
+// pool registers an elastic group, whose size is not the program's once it is there. Pools that scale by load need an agent
+// that there is not for images of one's own, so this one is of a fixed size: Elastic.Max has no place in it.
 func (c *Cloud) pool(ctx *pulumi.Context, m machines) error {
 	_, err := do.NewDropletAutoscale(ctx, string(m.Role), &do.DropletAutoscaleArgs{
 		Name:   pulumi.String(components.Name(m.Stack, string(m.Role))),

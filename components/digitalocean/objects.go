@@ -14,22 +14,21 @@ import (
 )
 
 // A machine has no identity towards Spaces, so it fetches without credentials. The bucket lists nothing to anybody. What
-// is no secret in it can be read by whoever knows its name, which follows from its content: machines check that. A role's
-// key files are private, and user data has a URL to them that an access key has signed which may read this bucket and
+// is no secret in it can be read by whoever knows its name, which follows from its content: machines check that. Only what
+// they look up, the mains and their founders, is where anybody could guess: addresses inside of the network, and IDs. A
+// role's key files are private, and user data has a URL to them that an access key has signed which may read this bucket and
 // nothing else. For the sake of that URL user data is a secret of the stack. Who reads user data on a machine can fetch
 // the key files of the machine's role, until the access key is deleted.
 
 // Folders of the bucket, beside those that clouds have in common.
 const (
-	folderArtifacts = "artifacts"
-	folderConfig    = "config"
-	folderSecrets   = "secrets"
+	folderConfig  = "config"
+	folderSecrets = "secrets"
 )
 
 const (
 	aclPrivate     = "private"
 	aclPublicRead  = "public-read" // for who knows its name: the bucket itself is private, so nobody can list it
-	typeIgnition   = "application/vnd.coreos.ignition+json"
 	typeEnv        = "text/plain; charset=utf-8"
 	typeBinary     = "application/octet-stream"
 	neverChanges   = "public, max-age=31536000, immutable"
@@ -54,18 +53,6 @@ func (c *Cloud) object(ctx *pulumi.Context, name string, args do.SpacesBucketObj
 	return object, nil
 }
 
-// hashLength is how much of a hash is in a name.
-const hashLength = 12
-
-// daemonName has the daemon's hash in it, for its resource too: the path on this machine is another on the next, and no
-// reason to upload it again.
-func (c *Cloud) daemonName() string {
-	sum := c.options.Daemon.SHA256
-	return "devctld-" + sum[:min(hashLength, len(sum))]
-}
-
-func (c *Cloud) daemonKey() string { return folderArtifacts + "/" + c.daemonName() }
-
 // Artifacts creates the bucket with what every machine fetches, and imports the image that they boot.
 func (c *Cloud) Artifacts(ctx *pulumi.Context, args components.ArtifactsArgs) (components.Artifacts, error) {
 	var err error
@@ -89,8 +76,9 @@ func (c *Cloud) Artifacts(ctx *pulumi.Context, args components.ArtifactsArgs) (c
 	if err != nil {
 		return components.Artifacts{}, fmt.Errorf("register access key to bucket %q: %w", c.options.Bucket, err)
 	}
-	daemon, err := c.object(ctx, c.daemonName(), do.SpacesBucketObjectArgs{
-		Key:          pulumi.String(c.daemonKey()),
+	// Its hash is in the resource's name too: the path on this machine is another on the next, and no reason to upload it again.
+	daemon, err := c.object(ctx, c.options.Daemon.Name(), do.SpacesBucketObjectArgs{
+		Key:          pulumi.String(c.options.Daemon.Key()),
 		Source:       pulumi.String(c.options.Daemon.Path),
 		ContentType:  pulumi.String(typeBinary),
 		CacheControl: pulumi.String(neverChanges),
@@ -143,7 +131,7 @@ func (c *Cloud) fetched(ctx *pulumi.Context, args components.NodeGroupArgs) (rea
 	public, err := c.object(ctx, role+"-config", do.SpacesBucketObjectArgs{
 		Key:          pulumi.String(configKey(args.Role, args.Config)),
 		Content:      pulumi.String(args.Config),
-		ContentType:  pulumi.String(typeIgnition),
+		ContentType:  pulumi.String(components.TypeIgnition),
 		CacheControl: pulumi.String(neverChanges),
 	})
 	if err != nil {
@@ -154,7 +142,7 @@ func (c *Cloud) fetched(ctx *pulumi.Context, args components.NodeGroupArgs) (rea
 		Key:          pulumi.String(key),
 		Content:      pulumi.ToSecret(args.Secrets).(pulumi.StringOutput),
 		Acl:          pulumi.String(aclPrivate),
-		ContentType:  pulumi.String(typeIgnition),
+		ContentType:  pulumi.String(components.TypeIgnition),
 		CacheControl: pulumi.String(alwaysAskAgain),
 	})
 	if err != nil {
@@ -196,7 +184,7 @@ func (c *Cloud) register(ctx *pulumi.Context, mains []api.Identity, droplets []*
 		{"mains", api.RegistryMains, text(func(peers []api.Peer, _ []string) (string, error) { return ignition.MainsEnv(peers) }), nil},
 		// Whoever is on this list may found a cluster. Main nodes that are made later are not: they join. Since what is
 		// ignored stays as it is even when an object is replaced, the one in another place is another resource.
-		{"founders-" + sum(c.url(components.Registry(c.options.CIDR)))[:hashLength], api.RegistryFounders, text(ignition.FoundersEnv), []pulumi.ResourceOption{pulumi.IgnoreChanges([]string{"content"})}},
+		{"founders-" + sum(c.url(components.Registry(c.options.CIDR)))[:components.HashLength], api.RegistryFounders, text(ignition.FoundersEnv), []pulumi.ResourceOption{pulumi.IgnoreChanges([]string{"content"})}},
 	} {
 		_, err := c.object(ctx, entry.name, do.SpacesBucketObjectArgs{
 			Key:          pulumi.String(components.Registry(c.options.CIDR) + "/" + entry.key),

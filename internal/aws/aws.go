@@ -1,6 +1,7 @@
 // Package aws is the little that devctl asks of AWS itself, beside Pulumi. A machine asks to associate the stack's Elastic IP with
-// it, to write down once who founds the stack's cluster, for images, and to keep snapshots; who rolls main and data nodes asks to end a machine of a group. No
-// service's SDK is linked for these few calls.
+// it, to write down once who founds the stack's cluster, for images, and to keep snapshots: components/aws says who may. The CLI
+// asks whether its credentials are taken, for the snapshots that there are, and, to roll main and data nodes, to end a machine of a
+// group. No service's SDK is linked for these few calls.
 package aws
 
 import (

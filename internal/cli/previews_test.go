@@ -41,7 +41,7 @@ type change struct {
 
 var (
 	onClouds = []string{stacks.ProviderAWS, stacks.ProviderDigitalOcean}
-	onAWS    = []string{stacks.ProviderAWS} // the size of DigitalOcean's pool is the controllers' business alone
+	onAWS    = []string{stacks.ProviderAWS} // the size of DigitalOcean's pool is not the program's
 )
 
 // changes are the same on all providers; the texts of their specs are in every one of them.

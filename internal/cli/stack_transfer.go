@@ -67,7 +67,8 @@ func newStackImportCommand(d *deps) *cobra.Command {
 		Short: "Replace the state of a stack by an exported one",
 		Long: `Replaces what devctl knows of the stack by a state that "devctl stack export" wrote, in the backend that the spec names
 now. Machines are not touched: "devctl refresh" compares the state with them. A state of another stack is refused
-unless --force is given, for the next "up" would remove everything in it; so is an empty one in place of one that is not.`,
+unless --force is given, for the next "up" would remove everything in it; so is an empty one
+in place of one that is not.`,
 		Example: `  devctl stack import backup.json
   gunzip -c prod.json.gz | devctl stack import -s prod --yes -`,
 		Args: exactly("FILE"),

@@ -21,20 +21,20 @@ import (
 // otherwise all whose configuration has changed would be replaced at once; nil: none.
 func Of(spec *stacks.Spec, set *images.Set, bin string, keep func(node string) bool) components.Cloud {
 	sum := sha256.Sum256(set.Daemon.Data)
-	path, hash := filepath.Join(bin, set.Daemon.Name), hex.EncodeToString(sum[:])
+	daemon := components.Daemon{Path: filepath.Join(bin, set.Daemon.Name), SHA256: hex.EncodeToString(sum[:])}
 	switch spec.Provider {
 	case stacks.ProviderAWS:
 		return aws.New(aws.Options{
 			Region: spec.AWS.Region, CIDR: spec.Network.CIDR, Bucket: spec.AWS.Bucket, Release: spec.AWS.CoreOS.Release, HostedZone: spec.AWS.HostedZone,
 			RootGiB: int(spec.AWS.Volumes.Root / stacks.GiB), DataGiB: int(spec.AWS.Volumes.Data / stacks.GiB),
-			Daemon: aws.Daemon{Path: path, SHA256: hash}, Images: set.Refs(),
+			Daemon: daemon, Images: set.Refs(),
 		})
 	case stacks.ProviderDigitalOcean:
 		do := spec.DigitalOcean
 		return digitalocean.New(digitalocean.Options{
 			Region: do.Region, CIDR: spec.Network.CIDR, Bucket: do.Bucket, Project: do.Project, SSHKeys: spec.SSHKeys,
 			ImageURL: do.CoreOS.URL, ImageID: do.CoreOS.ImageID,
-			Daemon: digitalocean.Daemon{Path: path, SHA256: hash},
+			Daemon: daemon,
 			// There is no VRRP there: the balancers elect one of them in etcd.
 			Images: slices.DeleteFunc(set.Refs(), func(ref string) bool { return ref == set.Deployed().Keepalived }),
 			Keep:   keep,

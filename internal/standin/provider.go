@@ -140,10 +140,12 @@ func (s *provider) invoke(_ context.Context, req p.InvokeRequest) (p.InvokeRespo
 
 // imageName is the name of the image that is looked up.
 func imageName(args property.Map) (string, error) {
-	for _, filter := range args.Get("filters").AsArray().All {
-		f := filter.AsMap()
-		if f.Get("name").AsString() == nameFilter && f.Get("values").AsArray().Len() == 1 {
-			return f.Get("values").AsArray().Get(0).AsString(), nil
+	if filters := args.Get("filters"); filters.IsArray() {
+		for _, filter := range filters.AsArray().All {
+			f := filter.AsMap()
+			if f.Get("name").AsString() == nameFilter && f.Get("values").AsArray().Len() == 1 {
+				return f.Get("values").AsArray().Get(0).AsString(), nil
+			}
 		}
 	}
 	return "", errors.New("look up an image: name exactly one with the filter " + nameFilter)

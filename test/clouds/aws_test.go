@@ -26,7 +26,7 @@ func amazon(t *testing.T, spec *stacks.Spec, images []string) components.Cloud {
 	return aws.New(aws.Options{
 		Region: spec.AWS.Region, CIDR: spec.Network.CIDR, Bucket: spec.AWS.Bucket, Release: spec.AWS.CoreOS.Release, HostedZone: spec.AWS.HostedZone,
 		RootGiB: int(spec.AWS.Volumes.Root / stacks.GiB), DataGiB: int(spec.AWS.Volumes.Data / stacks.GiB),
-		Daemon: aws.Daemon{Path: daemon, SHA256: strings.Repeat("0", 64)},
+		Daemon: components.Daemon{Path: daemon, SHA256: strings.Repeat("0", 64)},
 		Images: images,
 	})
 }
@@ -55,7 +55,7 @@ func TestAWS(t *testing.T) {
 		"BucketLifecycleConfigurationV2": 1, "BucketObjectv2": 4, "BucketOwnershipControls": 1, "BucketPolicy": 1, "BucketPublicAccessBlock": 1,
 		"BucketServerSideEncryptionConfigurationV2": 1, "BucketV2": 1, "BucketVersioningV2": 1, "Eip": 4, "Group": 7, "InstanceProfile": 3,
 		"InternetGateway": 1, "LaunchTemplate": 7, "NetworkInterface": 6, "Record": 1, "Role": 3, "RolePolicy": 3, "Route": 1, "RouteTable": 1,
-		"RouteTableAssociation": 3, "SecurityGroup": 3, "SecurityGroupRule": 26, "Subnet": 3, "SubnetCidrReservation": 3, "Vpc": 1, "VpcEndpoint": 1,
+		"RouteTableAssociation": 3, "SecurityGroup": 3, "SecurityGroupRule": 25, "Subnet": 3, "SubnetCidrReservation": 3, "Vpc": 1, "VpcEndpoint": 1,
 	})
 	s.knowsNothingElse("aws")
 
@@ -99,7 +99,7 @@ func TestAWS(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[string]int{
 		"replace InternetGateway": 1, "replace NetworkInterface": 6, "replace Route": 1, "replace RouteTable": 1, "replace RouteTableAssociation": 3,
-		"replace SecurityGroup": 3, "replace SecurityGroupRule": 26, "replace Subnet": 3, "replace SubnetCidrReservation": 3, "replace Vpc": 1,
+		"replace SecurityGroup": 3, "replace SecurityGroupRule": 25, "replace Subnet": 3, "replace SubnetCidrReservation": 3, "replace Vpc": 1,
 		"replace VpcEndpoint": 1, "replace Group": 6, "update Eip": 3, "update Group": 1, "update LaunchTemplate": 7, "update RolePolicy": 1,
 	}, perType(ops)); diff != "" {
 		t.Errorf("up in another network (-want +got):\n%s", diff)

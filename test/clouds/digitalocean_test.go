@@ -18,7 +18,7 @@ func digitalOceanOptions(spec *stacks.Spec, images []string) digitalocean.Option
 	return digitalocean.Options{
 		Region: spec.DigitalOcean.Region, CIDR: spec.Network.CIDR, Bucket: spec.DigitalOcean.Bucket, Project: spec.DigitalOcean.Project, SSHKeys: spec.SSHKeys,
 		ImageURL: spec.DigitalOcean.CoreOS.URL, ImageID: spec.DigitalOcean.CoreOS.ImageID,
-		Daemon: digitalocean.Daemon{Path: "/nowhere/devctld", SHA256: strings.Repeat("0", 64)},
+		Daemon: components.Daemon{Path: "/nowhere/devctld", SHA256: strings.Repeat("0", 64)},
 		Images: images,
 	}
 }
