@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	loadTurns = 5
+	loadTurns = 11
 	minRate   = 0.95
 
 	minimalPort = 7011
