@@ -146,6 +146,8 @@ type settling struct {
 	show *progress.Display
 	spec *stacks.Spec
 	last api.Status // the last one seen
+	// waited: it was not settled yet. Events alone do not say so: they may tell of what is over.
+	waited bool
 
 	started func()        // see deploy
 	wake    chan struct{} // something happened to the stack as a whole: look at once
@@ -161,12 +163,10 @@ func (s *settling) run(ctx context.Context, req api.DeployRequest) (changed bool
 	if err != nil {
 		return false, err
 	}
-	changed = answer.Changed
 	s.show.Wait("the nodes to take it up")
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		return s.c.Events(ctx, answer.Seq, func(e api.Event) error {
-			changed = true // what was desired already may still have to be repaired
 			s.show.Print(eventLine(e))
 			if e.Node == "" {
 				select {
@@ -183,10 +183,13 @@ func (s *settling) run(ctx context.Context, req api.DeployRequest) (changed bool
 		}
 		return errSettled // ends the events too
 	})
-	if err := g.Wait(); !errors.Is(err, errSettled) {
-		return changed, err
+	// What was desired already may still have had to be repaired.
+	err = g.Wait()
+	changed = answer.Changed || s.waited
+	if errors.Is(err, errSettled) {
+		err = nil
 	}
-	return changed, nil
+	return changed, err
 }
 
 // poll asks for the status until the revision is deployed and settled.
@@ -203,6 +206,7 @@ func (s *settling) poll(ctx context.Context, revision string) error {
 		if st.Deployed == revision && !slices.ContainsFunc(st.Nodes, func(n api.NodeStatus) bool { return n.State == api.NodeDegraded }) {
 			s.started()
 		}
+		s.waited = true
 		s.show.Rows(nodeRows(s.spec, st, s.d.errStyle()))
 		s.show.Wait(waitingFor(s.spec, st))
 		select {

@@ -174,8 +174,8 @@ func (b *builder) group(name string, changes []Change) (Group, bool) {
 		g.Notice, g.Why = NoticeOutage, "what is in the network goes with it, and is made anew"
 	case name == groupNetwork && b.opens[name] && changed > g.Resources[engine.OpCreate]:
 		g.Notice, g.Why = NoticeAccess, "who may reach what changes"
-	case name == groupSecrets && changed > g.Resources[engine.OpCreate] && slices.ContainsFunc(changes, clientPassword):
-		g.Notice, g.Why = NoticeAccess, "clients log in with their new password once it is deployed, and with the old one no longer"
+	case name == groupSecrets && changed > g.Resources[engine.OpCreate]:
+		g.Notice, g.Why = passwordNotice(changes)
 	case name == groupEndpoint && g.Resources[engine.OpReplace]+g.Resources[engine.OpDelete] > 0:
 		g.Notice, g.Why = NoticeOutage, "clients need the endpoint's new address"
 	}
@@ -187,9 +187,24 @@ func replacedNetwork(c Change) bool {
 	return c.Op == engine.OpReplace && slices.Contains([]string{"Network", "Vpc", "Subnet"}, kind(c.Type))
 }
 
-// clientPassword tells whether the change is one of the password that clients log in with.
-func clientPassword(c Change) bool {
-	return kind(c.Type) == "Password" && c.Name == api.SecretRedisApp && c.Op != engine.OpCreate
+// passwordNotice is what people notice of new passwords: a service gets its own when it starts, and each node looks for them
+// twice a minute.
+func passwordNotice(changes []Change) (Notice, string) {
+	changed := func(names ...string) bool {
+		return slices.ContainsFunc(changes, func(c Change) bool {
+			return kind(c.Type) == "Password" && c.Op != engine.OpCreate && slices.Contains(names, c.Name)
+		})
+	}
+	const restart = "each Redis restarts with the new password within half a minute, in no order: keys may take no writes for some seconds"
+	switch {
+	case changed(api.SecretRedisApp):
+		return NoticeFailover, restart + "; clients log in with the new one from then on, and with the old one no longer"
+	case changed(api.SecretRedisAdmin, api.SecretRedisReplication, api.SecretRedisCheck):
+		return NoticeFailover, restart
+	case changed(api.SecretStats):
+		return NoticeReconnect, "each HAProxy restarts with the new password within half a minute: clients connect again"
+	}
+	return NoticeNothing, ""
 }
 
 // asset is a file of this machine that becomes an object, in words. Its hash is told only where it differs from the other's:
