@@ -21,11 +21,6 @@ const (
 	// answerTime is how long a client waits for an answer before something is broken.
 	answerTime = 10 * time.Second
 
-	// minConnections is how many plain clients have at least: how fast one is depends on the primary and the thread of HAProxy that
-	// it got, and it keeps them for as long as it lives.
-	minConnections = 12
-	perConnection  = 32 // round trips before a client takes its next one
-
 	valueSize = 64   // bytes
 	keys      = 1000 // of a cluster-aware client
 )
@@ -115,33 +110,24 @@ func (l load) cluster(ctx context.Context, a access, address string) (rate, erro
 
 func clusterKey(i int) string { return fmt.Sprintf("bench-%d", i%keys) }
 
-// plain is a load by clients that know nothing of clusters. The first connection is to the first address and so on, each uses a
-// key that whoever answers there owns, and a client takes its connections in turns.
+// plain is a load by clients that know nothing of clusters. Each has one connection, the first to the first address and so
+// on, and uses a key that whoever answers there owns.
 func (l load) plain(ctx context.Context, a access, addresses ...string) (rate, error) {
 	var clients []client
-	each := max(1, minConnections/l.clients)
 	for i := range l.clients {
-		var trips []client
-		for j := range each {
-			conn, err := net.DialTimeout("tcp", addresses[(i*each+j)%len(addresses)], answerTime)
-			if err != nil {
-				return rate{}, err
-			}
-			defer conn.Close()
-			if err := conn.SetDeadline(time.Now().Add(loadTime + answerTime)); err != nil {
-				return rate{}, err
-			}
-			roundTrip, err := l.on(conn, a)
-			if err != nil {
-				return rate{}, err
-			}
-			trips = append(trips, roundTrip)
+		conn, err := net.DialTimeout("tcp", addresses[i%len(addresses)], answerTime)
+		if err != nil {
+			return rate{}, err
 		}
-		done := 0
-		clients = append(clients, func() error {
-			done++
-			return trips[done/perConnection%each]()
-		})
+		defer conn.Close()
+		if err := conn.SetDeadline(time.Now().Add(loadTime + answerTime)); err != nil {
+			return rate{}, err
+		}
+		roundTrip, err := l.on(conn, a)
+		if err != nil {
+			return rate{}, err
+		}
+		clients = append(clients, roundTrip)
 	}
 	return measure(ctx, l, clients)
 }

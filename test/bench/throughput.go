@@ -34,8 +34,7 @@ func (b *bench) throughput() (section, error) {
 		text: fmt.Sprintf("Commands per second, and the 99th percentile of a round trip, which a pipeline of 16 is one of. Values have %d bytes. A cluster-aware client\n"+
 			"(go-redis) that is told the virtual IP alone is compared with one that is told a primary. Plain clients through our HAProxy are compared\n"+
 			"with the same through a minimal hand-written one, in a container of the same image on the same node, and without a proxy:\n"+
-			"a hop costs, and nothing is promised of that. A plain client alone takes %d connections in turns, each with the primary and the thread of\n"+
-			"HAProxy that it got. %d turns of %s each.", valueSize, minConnections, loadTurns, loadTime),
+			"a hop costs, and nothing is promised of that. %d turns of %s each.", valueSize, loadTurns, loadTime),
 		head: []string{"clients", "against", "command", "number", "pipeline", "ours", "p99", "theirs", "p99", "ratio", "bound", ""},
 	}
 	if err := b.stand(); err != nil {
