@@ -15,12 +15,13 @@ type Owner struct{ UID, GID int }
 // Write replaces the file at path with data. The permission bits of mode hold from the first moment on, whatever
 // the umask is, so a secret is never readable by others in between. The folder must exist.
 func Write(path string, data []byte, mode fs.FileMode) error {
-	return write(path, data, mode, nil, os.Rename)
+	return write(path, filepath.Dir(path), data, mode, nil, os.Rename)
 }
 
-// Create is Write for a file that is not there yet; else it is fs.ErrExist. Of two that create it at once, one does.
-func Create(path string, data []byte, mode fs.FileMode) error {
-	return write(path, data, mode, nil, func(from, to string) error {
+// Create is Write for a file that is not there yet; else it is fs.ErrExist. Of two that create it at once, one does. What a kill
+// leaves half made is in the folder aside, which must be on the same disk.
+func Create(path, aside string, data []byte, mode fs.FileMode) error {
+	return write(path, aside, data, mode, nil, func(from, to string) error {
 		if err := os.Link(from, to); err != nil {
 			return err
 		}
@@ -30,16 +31,12 @@ func Create(path string, data []byte, mode fs.FileMode) error {
 
 // WriteOwned is Write for a file that belongs to somebody else.
 func WriteOwned(path string, data []byte, mode fs.FileMode, owner Owner) error {
-	return write(path, data, mode, &owner, os.Rename)
+	return write(path, filepath.Dir(path), data, mode, &owner, os.Rename)
 }
 
-// write writes the file beside its place, complete, and lets put take it there.
-func write(path string, data []byte, mode fs.FileMode, owner *Owner, put func(from, to string) error) (err error) {
-	dir, name := filepath.Split(path)
-	if dir == "" {
-		dir = "."
-	}
-	f, err := os.CreateTemp(dir, "."+name+".*") // 0600 until it is complete
+// write writes the file in the folder aside, complete, and lets put take it to its place.
+func write(path, aside string, data []byte, mode fs.FileMode, owner *Owner, put func(from, to string) error) (err error) {
+	f, err := os.CreateTemp(aside, "."+filepath.Base(path)+".*") // 0600 until it is complete
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
@@ -70,7 +67,7 @@ func write(path string, data []byte, mode fs.FileMode, owner *Owner, put func(fr
 	if err = put(f.Name(), path); err != nil {
 		return err
 	}
-	return syncDir(dir)
+	return syncDir(filepath.Dir(path))
 }
 
 // syncDir makes a rename inside dir survive a power cut.

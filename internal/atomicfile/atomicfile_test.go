@@ -93,7 +93,7 @@ func TestCreateReplacesNothing(t *testing.T) {
 	path := filepath.Join(dir, "passphrase")
 	results := make(chan error)
 	for i := range 8 {
-		go func() { results <- atomicfile.Create(path, []byte{byte('0' + i)}, 0o600) }()
+		go func() { results <- atomicfile.Create(path, dir, []byte{byte('0' + i)}, 0o600) }()
 	}
 	created := 0
 	for range 8 {
@@ -107,7 +107,7 @@ func TestCreateReplacesNothing(t *testing.T) {
 	if created != 1 || len(first) != 1 || err != nil {
 		t.Errorf("created %d times: %q, %v", created, first, err)
 	}
-	if err := atomicfile.Create(path, []byte("other"), 0o600); !errors.Is(err, fs.ErrExist) {
+	if err := atomicfile.Create(path, dir, []byte("other"), 0o600); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("error: %v", err)
 	}
 	left, err := os.ReadDir(dir)

@@ -202,6 +202,7 @@ type fakeCluster struct {
 	changed  bool
 	deploys  []api.DeployRequest
 	refuse   error // of Deploy
+	onDeploy func()
 	dialled  []string
 	health   map[string]api.Health
 	asked    int
@@ -230,6 +231,9 @@ func (c *fakeCluster) Deploy(_ context.Context, req api.DeployRequest) (api.Depl
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.deploys = append(c.deploys, req)
+	if c.onDeploy != nil {
+		c.onDeploy()
+	}
 	return api.DeployResponse{Revision: "rev1", Changed: c.changed, Seq: 7}, c.refuse
 }
 

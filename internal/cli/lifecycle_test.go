@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -153,11 +154,6 @@ func TestUpThatFails(t *testing.T) {
 // TestDeploymentIsHandedOverWhileMachinesBoot: as soon as there are main nodes to talk to, and not before.
 func TestDeploymentIsHandedOverWhileMachinesBoot(t *testing.T) {
 	t.Parallel()
-	deployed := func(w *world) bool {
-		w.cluster.mu.Lock()
-		defer w.cluster.mu.Unlock()
-		return len(w.cluster.deploys) > 0
-	}
 	for name, tc := range map[string]struct {
 		exists bool
 		events []engine.Event
@@ -170,14 +166,19 @@ func TestDeploymentIsHandedOverWhileMachinesBoot(t *testing.T) {
 		w := newWorld(t)
 		w.env.exists, w.env.made, w.env.up = tc.exists, testOutputs(), tc.events
 		w.env.fail = errors.New("the machines do not come up")
-		w.env.onRun = func(ctx context.Context) {
-			for limit := time.Now().Add(10 * time.Second); tc.early && !deployed(w) && time.Now().Before(limit); {
-				time.Sleep(time.Millisecond)
+		handed := make(chan struct{})
+		w.cluster.onDeploy = sync.OnceFunc(func() { close(handed) })
+		w.env.onRun = func(context.Context) {
+			if tc.early {
+				select {
+				case <-handed:
+				case <-time.After(10 * time.Second):
+				}
 			}
 		}
 		w.run("up", "--yes").want(t, 1)
-		if deployed(w) != tc.early {
-			t.Errorf("%s: handed over: %v", name, deployed(w))
+		if early := len(w.cluster.deploys) > 0; early != tc.early {
+			t.Errorf("%s: handed over: %v", name, early)
 		}
 	}
 }

@@ -58,18 +58,12 @@ func (b files) create(stack, aside string) error {
 	if err != nil {
 		return fmt.Errorf("create stack %q: %w", stack, err)
 	}
-	path, draft := b.checkpoint(stack), filepath.Join(aside, "new.json")
+	path := b.checkpoint(stack)
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("create stack %q: %w", stack, err)
 	}
-	if err := atomicfile.Write(draft, data, 0o600); err != nil {
-		return fmt.Errorf("create stack %q: %w", stack, err)
-	}
-	err = os.Link(draft, path)
-	if err != nil && !errors.Is(err, fs.ErrExist) && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.EXDEV) { // somebody who does the same may be ahead
-		return fmt.Errorf("create stack %q: %w", stack, err)
-	}
-	if err := os.Remove(draft); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	err = atomicfile.Create(path, aside, data, 0o600)
+	if err != nil && !errors.Is(err, fs.ErrExist) && !errors.Is(err, syscall.EXDEV) {
 		return fmt.Errorf("create stack %q: %w", stack, err)
 	}
 	return nil

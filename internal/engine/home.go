@@ -178,7 +178,7 @@ func (h home) createPassphrase(backend string, created func(path string)) error 
 		}
 	}
 	// Of two that start at once, both use the same.
-	err := atomicfile.Create(path, []byte(rand.Text()+"\n"), 0o600)
+	err := atomicfile.Create(path, string(h), []byte(rand.Text()+"\n"), 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return nil
 	}

@@ -14,7 +14,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -160,9 +159,12 @@ func (c Config) wasRemoved(ctx context.Context, self Member, others []Member) (b
 func (c Config) clusterExists(ctx context.Context, self Member, others []Member) bool {
 	waiting, cancel := context.WithTimeout(ctx, aheadTimeout)
 	defer cancel()
+	transport := &http.Transport{TLSClientConfig: c.PeerTLS, DialContext: (&net.Dialer{Timeout: knockTimeout}).DialContext}
+	defer transport.CloseIdleConnections()
+	client := &http.Client{Transport: transport, Timeout: askTimeout}
 	retry := backoff.Backoff{Min: 20 * time.Millisecond, Max: 100 * time.Millisecond}
 	for {
-		if exists, answered := c.askPeers(ctx, self, others); answered {
+		if exists, answered := c.askPeers(ctx, client, self, others); answered {
 			return exists
 		}
 		if self == c.Members[0] || retry.Wait(waiting) != nil {
@@ -173,10 +175,7 @@ func (c Config) clusterExists(ctx context.Context, self Member, others []Member)
 
 // askPeers asks every other main node by itself whether its etcd knows this member otherwise than as a founder that has not started.
 // It asks where members talk to one another: there they answer without a quorum, too.
-func (c Config) askPeers(ctx context.Context, self Member, others []Member) (exists, answered bool) {
-	transport := &http.Transport{TLSClientConfig: c.PeerTLS}
-	defer transport.CloseIdleConnections()
-	client := &http.Client{Transport: transport, Timeout: askTimeout}
+func (c Config) askPeers(ctx context.Context, client *http.Client, self Member, others []Member) (exists, answered bool) {
 	answers := make(chan []*pb.Member, len(others))
 	for _, other := range others {
 		go func() {
@@ -201,9 +200,6 @@ func (c Config) askPeers(ctx context.Context, self Member, others []Member) (exi
 
 // peerMembers asks a member for what it knows of the cluster, as etcd itself does when it begins.
 func peerMembers(ctx context.Context, client *http.Client, m Member) ([]*pb.Member, error) {
-	if err := knock(ctx, m); err != nil {
-		return nil, err
-	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, m.Peer+"/members", nil)
 	if err != nil {
 		return nil, err
@@ -216,38 +212,15 @@ func peerMembers(ctx context.Context, client *http.Client, m Member) ([]*pb.Memb
 	if response.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("GET %s: %s", request.URL, response.Status)
 	}
-	var members []struct {
-		Name       string   `json:"name"`
-		PeerURLs   []string `json:"peerURLs"`
-		ClientURLs []string `json:"clientURLs"`
-		IsLearner  bool     `json:"isLearner"`
-	}
+	var members []*pb.Member // the fields that it has are called the same
 	if err := json.NewDecoder(io.LimitReader(response.Body, maxMembers)).Decode(&members); err != nil {
 		return nil, fmt.Errorf("GET %s: %w", request.URL, err)
 	}
-	out := make([]*pb.Member, len(members))
-	for i, m := range members {
-		out[i] = &pb.Member{Name: m.Name, PeerURLs: m.PeerURLs, ClientURLs: m.ClientURLs, IsLearner: m.IsLearner}
-	}
-	return out, nil
+	return members, nil
 }
 
 // maxMembers bounds what is read of an answer, in bytes.
 const maxMembers = 1 << 20
-
-// knock finds out whether anybody takes connections where the member talks to others.
-func knock(ctx context.Context, m Member) error {
-	u, err := url.Parse(m.Peer)
-	if err != nil {
-		return err
-	}
-	dialer := net.Dialer{Timeout: knockTimeout}
-	conn, err := dialer.DialContext(ctx, "tcp", u.Host)
-	if err != nil {
-		return err
-	}
-	return conn.Close()
-}
 
 // join gets this member into the cluster of the others, and returns the cluster's members.
 func (c Config) join(ctx context.Context, self Member, others []Member) ([]*pb.Member, error) {
