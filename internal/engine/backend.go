@@ -25,7 +25,7 @@ type backend interface {
 	learn(exists bool) // what became of the stack in work
 	// pending tells whether a run was killed while operations were under way.
 	pending(ctx context.Context, stack string) (bool, error)
-	// unlock removes the locks of dead processes, where it can. A lock that somebody holds is a *LockedError.
+	// unlock removes the locks of dead processes and what else they left, where it can. A lock that somebody holds is a *LockedError.
 	unlock(stack string) error
 }
 
@@ -91,6 +91,44 @@ func (b files) pending(_ context.Context, stack string) (bool, error) {
 }
 
 func (b files) unlock(stack string) error {
+	// Who writes holds a lock until the file is whole. So what is half written now, with no lock held afterwards, stays so.
+	halves, err := b.halfWritten(stack)
+	if err != nil {
+		return err
+	}
+	if err := b.breakLocks(stack); err != nil {
+		return err
+	}
+	for _, file := range halves {
+		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove what a dead process left: %w", err)
+		}
+	}
+	return nil
+}
+
+// halfWritten lists the files that become the stack's state or its backup once they are whole: its name, the time in
+// hexadecimal digits, and .tmp (gocloud.dev/blob/fileblob, by which Pulumi writes).
+func (b files) halfWritten(stack string) ([]string, error) {
+	var halves []string
+	for _, name := range []string{b.checkpoint(stack), b.checkpoint(stack) + ".bak"} {
+		files, err := filepath.Glob(globQuoted(name) + ".*.tmp")
+		if err != nil {
+			return nil, fmt.Errorf("look for what a dead process left: %w", err)
+		}
+		for _, file := range files {
+			// Another stack's name may begin like this one's file.
+			written := strings.TrimSuffix(strings.TrimPrefix(file, name+"."), ".tmp")
+			if _, err := strconv.ParseUint(written, 16, 64); err == nil {
+				halves = append(halves, file)
+			}
+		}
+	}
+	return halves, nil
+}
+
+// breakLocks removes the locks of dead processes. One that somebody holds is a *LockedError.
+func (b files) breakLocks(stack string) error {
 	dir := filepath.Join(b.dir, ".pulumi", "locks", "organization", b.project, stack)
 	locks, err := filepath.Glob(filepath.Join(globQuoted(dir), "*.json"))
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -190,6 +191,44 @@ func TestKilled(t *testing.T) {
 	want(t, "changes of the next up", summary.Changes, changes(engine.OpSame, 1, engine.OpCreate, 1))
 	noWarnings(t, events)
 	want(t, "things", b.names(), []string{"a", "b"})
+}
+
+// TestHalfWritten leaves what a pulumi does that is killed while it writes the state, and its copy of the one before.
+func TestHalfWritten(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	s := b.open(t, declare(thingNamed("a")))
+	run(t, s.Up)
+	dir := filepath.Join(b.options.Home, "state", ".pulumi", "stacks", "test")
+	left := []string{"alpha.json.18ea2abc794567a8.tmp", "alpha.json.bak.18ea2abc794567a9.tmp"}
+	others := []string{"alpha.json.json.18ea2abc794567a8.tmp", "beta.json.18ea2abc794567a8.tmp"}
+	for _, name := range append(left, others...) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(`{"version": 3,`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lock := filepath.Join(b.options.Home, "state", ".pulumi", "locks", "organization", "test", "alpha", "held.json")
+	if err := os.WriteFile(lock, []byte(`{"pid": 1, "hostname": "elsewhere"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	there := func(when string, names []string) {
+		t.Helper()
+		for _, name := range append(left, others...) {
+			_, err := os.Stat(filepath.Join(dir, name))
+			want(t, name+" is there "+when, err == nil, slices.Contains(names, name))
+		}
+	}
+
+	var held *engine.LockedError
+	if _, err := s.Up(t.Context(), nil); !errors.As(err, &held) {
+		t.Fatalf("up of a locked stack: %v", err)
+	}
+	there("while somebody may be writing it", append(left, others...))
+	if err := os.Remove(lock); err != nil {
+		t.Fatal(err)
+	}
+	run(t, s.Destroy)
+	there("when nobody is", others)
 }
 
 // noWarnings fails on any diagnostic: pulumi would warn of pending operations.
