@@ -69,12 +69,12 @@ func (b *bench) preface() (string, error) {
 	kernel, _, _ := strings.Cut(info.KernelVersion, "-") // what follows is who built it
 	return fmt.Sprintf(`# Benchmarks
 
-Made by `+"`make bench`"+`: do not edit. It takes some 20 minutes, and needs a machine that has nothing else to do.
+Made by `+"`make bench`"+`: do not edit. It takes half an hour, and needs a machine that has nothing else to do.
 
 Taken with %d processors, %.0f GiB of memory, %s, kernel %s, Docker %s (%s, cgroup v%s); the load average was %s before. Everything runs on this
 one machine: the nodes, what they are compared with, and the clients. So ratios mean something elsewhere, and times and rates by
-themselves do not. What is compared takes turns, forth and back, and a ratio is the median of the ratios of the turns, with the
-smallest and the largest in brackets.
+themselves do not. What is compared takes turns, forth and back, and unless it says otherwise a ratio is the median of the ratios of the turns,
+with the smallest and the largest in brackets.
 `, info.NCPU, float64(info.MemTotal)/(1<<30), info.OperatingSystem, kernel, info.ServerVersion, info.Driver, info.CgroupVersion,
 		strings.Fields(string(load))[0]), nil
 }

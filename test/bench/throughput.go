@@ -2,13 +2,18 @@ package main
 
 import (
 	"fmt"
+	"math"
+	"math/rand/v2"
 	"strconv"
 	"time"
 )
 
 const (
-	loadTurns = 11
-	minRate   = 0.95
+	// Contenders take turns until the ratio is known well enough: by how much turns differ, and never by what they say.
+	minTurns = 6
+	maxTurns = 40
+	maxError = 0.015 // standard error of the ratio
+	minRate  = 0.95
 
 	minimalPort = 7011
 	minimalName = "bench-haproxy"
@@ -34,8 +39,9 @@ func (b *bench) throughput() (section, error) {
 		text: fmt.Sprintf("Commands per second, and the 99th percentile of a round trip, which a pipeline of 16 is one of. Values have %d bytes. A cluster-aware client\n"+
 			"(go-redis) that is told the virtual IP alone is compared with one that is told a primary. Plain clients through our HAProxy are compared\n"+
 			"with the same through a minimal hand-written one, in a container of the same image on the same node, and without a proxy:\n"+
-			"a hop costs, and nothing is promised of that. %d turns of %s each.", valueSize, loadTurns, loadTime),
-		head: []string{"clients", "against", "command", "number", "pipeline", "ours", "p99", "theirs", "p99", "ratio", "bound", ""},
+			"a hop costs, and nothing is promised of that. They take turns of %s, after %s that do not count; a ratio is that of all commands, with its\n"+
+			"standard error, and there are %d turns or more, until that is %.3g or the turns are %d.", valueSize, loadTime, warmTime, minTurns, maxError, maxTurns),
+		head: []string{"clients", "against", "command", "number", "pipeline", "turns", "ours", "p99", "theirs", "p99", "ratio", "bound", ""},
 	}
 	if err := b.stand(); err != nil {
 		return s, err
@@ -79,31 +85,69 @@ func (b *bench) throughput() (section, error) {
 	return s, b.stopMinimal(st.Endpoint.Holder)
 }
 
-// contest lets our way and its rivals take turns, and returns a row for each rival.
+// contest lets our way and its rivals take turns, and returns a row for each rival. How many there are depends on the first, of which
+// something is promised; a rival that nothing is promised of takes the first few only.
 func contest(clients string, l load, ours func(load) (rate, error), rivals ...rival) ([][]string, error) {
 	progress("%s clients: %s, %d at a time, pipeline %d", clients, l.op, l.clients, l.pipeline)
-	contenders := []func() (rate, error){func() (rate, error) { return ours(l) }}
-	for _, r := range rivals {
-		contenders = append(contenders, func() (rate, error) { return r.run(l) })
-	}
-	measured, err := turns(loadTurns, contenders...)
-	if err != nil {
-		return nil, err
+	measured := make([][]rate, len(rivals)+1)
+	for turn := 0; turn < minTurns || turn < maxTurns && !known(measured[0], measured[1]); turn++ {
+		contenders := []func(load) (rate, error){ours}
+		for _, r := range rivals {
+			if r.least > 0 || turn < minTurns {
+				contenders = append(contenders, r.run)
+			}
+		}
+		for _, i := range rand.Perm(len(contenders)) { // nobody always comes after the same one
+			m, err := contenders[i](l)
+			if err != nil {
+				return nil, err
+			}
+			measured[i] = append(measured[i], m)
+		}
 	}
 	var rows [][]string
 	for i, r := range rivals {
-		our, p99 := split(measured[0])
+		our, p99 := split(measured[0][:len(measured[i+1])])
 		their, theirP99 := split(measured[i+1])
-		each := ratios(our, their)
-		row := []string{clients, r.name, l.op, strconv.Itoa(l.clients), strconv.Itoa(l.pipeline),
-			fmt.Sprintf("%.0f/s", median(our)), milliseconds(median(p99)), fmt.Sprintf("%.0f/s", median(their)), milliseconds(median(theirP99)), spread(each)}
+		ratio, deviation := quotient(our, their)
+		row := []string{clients, r.name, l.op, strconv.Itoa(l.clients), strconv.Itoa(l.pipeline), strconv.Itoa(len(our)),
+			fmt.Sprintf("%.0f/s", mean(our)), milliseconds(median(p99)), fmt.Sprintf("%.0f/s", mean(their)), milliseconds(median(theirP99)),
+			fmt.Sprintf("%.2f ± %.2f", ratio, deviation)}
 		bound := unbounded()
 		if r.least > 0 {
-			bound = atLeast(median(each), r.least)
+			bound = atLeast(ratio, r.least)
 		}
 		rows = append(rows, append(row, bound...))
 	}
 	return rows, nil
+}
+
+// known tells whether there are turns enough to say how two rates compare.
+func known(ours, theirs []rate) bool {
+	our, _ := split(ours)
+	their, _ := split(theirs)
+	_, deviation := quotient(our, their)
+	return deviation <= maxError
+}
+
+// quotient is the ratio of the sums of two rates that were measured in turns, and its standard error.
+func quotient(a, b []float64) (ratio, deviation float64) {
+	ratio = mean(a) / mean(b)
+	var squares float64
+	for i := range a {
+		residual := a[i] - ratio*b[i]
+		squares += residual * residual
+	}
+	n := float64(len(a))
+	return ratio, math.Sqrt(squares/(n*(n-1))) / mean(b)
+}
+
+func mean(values []float64) float64 {
+	var sum float64
+	for _, v := range values {
+		sum += v
+	}
+	return sum / float64(len(values))
 }
 
 func split(rates []rate) (perSecond []float64, p99 []time.Duration) {
