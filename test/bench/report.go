@@ -69,7 +69,7 @@ func (b *bench) preface() (string, error) {
 	kernel, _, _ := strings.Cut(info.KernelVersion, "-") // what follows is who built it
 	return fmt.Sprintf(`# Benchmarks
 
-Made by `+"`make bench`"+`: do not edit. It takes half an hour, and needs a machine that has nothing else to do.
+Made by `+"`make bench`"+`: do not edit. It takes three quarters of an hour, and needs a machine that has nothing else to do.
 
 Taken with %d processors, %.0f GiB of memory, %s, kernel %s, Docker %s (%s, cgroup v%s); the load average was %s before. Everything runs on this
 one machine: the nodes, what they are compared with, and the clients. So ratios mean something elsewhere, and times and rates by

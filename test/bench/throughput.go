@@ -11,8 +11,8 @@ import (
 const (
 	// Contenders take turns until the ratio is known well enough: by how much turns differ, and never by what they say.
 	minTurns = 6
-	maxTurns = 40
-	maxError = 0.015 // standard error of the ratio
+	maxTurns = 30
+	maxError = 0.02 // standard error of the ratio
 	minRate  = 0.95
 
 	minimalPort = 7011
