@@ -21,14 +21,9 @@ const (
 // Tags are the tags of one resource.
 type Tags map[string]string
 
-// Name is what a resource is called on a cloud: devctl-<stack>, with the part of the stack that it is behind that.
-func Name(stack string, part ...string) string {
-	return strings.Join(append([]string{"devctl", stack}, part...), "-")
-}
-
-// NewTags are the tags of a resource that the whole stack shares; part is as in Name.
+// NewTags are the tags of a resource that the whole stack shares; part is as in api.ResourceName.
 func NewTags(stack string, part ...string) Tags {
-	return Tags{TagName: Name(stack, part...), TagStack: stack}
+	return Tags{TagName: api.ResourceName(stack, part...), TagStack: stack}
 }
 
 // OfRole adds that the resource belongs to a role.
@@ -51,7 +46,7 @@ const maxBucket = 63
 // Bucket is the name of a stack's bucket when the spec gives none: devctl-<stack>-<domain with hyphens for dots>. Names
 // of buckets are shared by all accounts of a cloud; the domain makes it ours. One that is too long ends in a hash of all of it.
 func Bucket(stack, domain string) string {
-	name := Name(stack, strings.ReplaceAll(domain, ".", "-"))
+	name := api.ResourceName(stack, strings.ReplaceAll(domain, ".", "-"))
 	if len(name) <= maxBucket {
 		return name
 	}

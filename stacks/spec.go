@@ -10,6 +10,7 @@ import (
 	"strconv"
 
 	"devctl/components"
+	"devctl/internal/api"
 )
 
 // The providers a spec may name.
@@ -195,7 +196,7 @@ func (s *Spec) fillIn() {
 	case ProviderDigitalOcean:
 		s.fillInCloud([]string{s.DigitalOcean.Region}, "s-1vcpu-2gb", "s-2vcpu-4gb")
 		setDefault(&s.DigitalOcean.Bucket, components.Bucket(s.Stack, s.Domain))
-		setDefault(&s.DigitalOcean.Project, components.Name(s.Stack))
+		setDefault(&s.DigitalOcean.Project, api.ResourceName(s.Stack))
 	}
 }
 

@@ -66,7 +66,7 @@ func secretsKey(role api.Role) string { return folderConfig + "/" + string(role)
 // identity registers who the machines of a role are to AWS, and what they may.
 func (c *Cloud) identity(ctx *pulumi.Context, g *group) error {
 	name := string(g.Role)
-	physical := pulumi.String(components.Name(g.Stack, name))
+	physical := pulumi.String(api.ResourceName(g.Stack, name))
 	owned := tags(components.NewTags(g.Stack, name).OfRole(g.Role))
 	role, err := iam.NewRole(ctx, name, &iam.RoleArgs{
 		Name:             physical,
@@ -100,7 +100,7 @@ func (c *Cloud) identity(ctx *pulumi.Context, g *group) error {
 func (c *Cloud) slot(ctx *pulumi.Context, g *group, node api.Identity) (address pulumi.StringOutput, err error) {
 	owned := components.NewTags(g.Stack, node.Name).OfNode(node)
 	nic, err := ec2.NewNetworkInterface(ctx, node.Name, &ec2.NetworkInterfaceArgs{
-		Description:    pulumi.String(components.Name(g.Stack, node.Name)),
+		Description:    pulumi.String(api.ResourceName(g.Stack, node.Name)),
 		SubnetId:       c.subnets[node.Zone],
 		PrivateIps:     pulumi.StringArray{pulumi.String(node.Address)},
 		SecurityGroups: pulumi.StringArray{c.groups[g.Role]},
@@ -130,7 +130,7 @@ func (c *Cloud) slot(ctx *pulumi.Context, g *group, node api.Identity) (address 
 		return address, err
 	}
 	_, err = autoscaling.NewGroup(ctx, node.Name, &autoscaling.GroupArgs{
-		Name:            pulumi.String(components.Name(g.Stack, node.Name)),
+		Name:            pulumi.String(api.ResourceName(g.Stack, node.Name)),
 		MinSize:         pulumi.Int(1),
 		MaxSize:         pulumi.Int(1),
 		DesiredCapacity: pulumi.Int(1),
@@ -167,7 +167,7 @@ func (c *Cloud) elastic(ctx *pulumi.Context, g *group) error {
 		subnets = append(subnets, c.subnets[zone])
 	}
 	_, err = autoscaling.NewGroup(ctx, name, &autoscaling.GroupArgs{
-		Name:               pulumi.String(components.Name(g.Stack, name)),
+		Name:               pulumi.String(api.ResourceName(g.Stack, name)),
 		MinSize:            pulumi.Int(g.Elastic.Min),
 		MaxSize:            pulumi.Int(g.Elastic.Max),
 		DesiredCapacity:    pulumi.Int(g.Elastic.Min),
@@ -217,7 +217,7 @@ func (c *Cloud) template(ctx *pulumi.Context, g *group, id api.Identity, owned c
 		made = append(made, ec2.LaunchTemplateTagSpecificationArgs{ResourceType: pulumi.String(kind), Tags: tags(owned)})
 	}
 	template, err := ec2.NewLaunchTemplate(ctx, name, &ec2.LaunchTemplateArgs{
-		Name:                 pulumi.String(components.Name(g.Stack, name)),
+		Name:                 pulumi.String(api.ResourceName(g.Stack, name)),
 		UpdateDefaultVersion: pulumi.Bool(true),
 		ImageId:              g.Artifacts.NodeImage,
 		InstanceType:         pulumi.String(g.MachineType),

@@ -118,7 +118,7 @@ func (c *Cloud) firewall(ctx *pulumi.Context, args components.NetworkArgs) error
 	for _, role := range api.Roles() {
 		name := string(role)
 		group, err := ec2.NewSecurityGroup(ctx, name, &ec2.SecurityGroupArgs{
-			Name:        pulumi.String(components.Name(args.Stack, name)),
+			Name:        pulumi.String(api.ResourceName(args.Stack, name)),
 			Description: pulumi.String("The " + name + " nodes of stack " + args.Stack),
 			VpcId:       c.vpc,
 			Tags:        tags(components.NewTags(args.Stack, name).OfRole(role)),
@@ -160,8 +160,9 @@ func (c *Cloud) firewall(ctx *pulumi.Context, args components.NetworkArgs) error
 }
 
 // outbound registers where the machines of a role may go: to one another, where each one's own rules say who gets in, and
-// to the bucket. Only workers ask more of AWS, at addresses that nobody can name beforehand: they move the endpoint's. Names
-// and time come from addresses that security groups do not apply to.
+// to the bucket. Workers, which move the endpoint's address, and main nodes, whose controllers resize the workers' group, ask
+// more of AWS, at addresses that nobody can name beforehand. Names and time come from addresses that security groups do not
+// apply to.
 func (c *Cloud) outbound(ctx *pulumi.Context, role api.Role, cidr string) error {
 	err := c.rule(ctx, role, "to-nodes", ec2.SecurityGroupRuleArgs{
 		Type:       pulumi.String("egress"),
@@ -176,7 +177,7 @@ func (c *Cloud) outbound(ctx *pulumi.Context, role api.Role, cidr string) error 
 	https := ec2.SecurityGroupRuleArgs{
 		Type: pulumi.String("egress"), Protocol: pulumi.String("tcp"), FromPort: pulumi.Int(443), ToPort: pulumi.Int(443),
 	}
-	if role == api.RoleWorker {
+	if role != api.RoleData {
 		https.CidrBlocks = pulumi.StringArray{pulumi.String(anywhere)}
 		return c.rule(ctx, role, "to-https", https)
 	}

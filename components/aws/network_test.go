@@ -25,7 +25,7 @@ func TestWayOut(t *testing.T) {
 	}
 	want := []string{
 		"data-to-nodes: 0-0/-1 [10.10.0.0/16]<nil>", "data-to-s3: 443-443/tcp <nil>[pl-s3]",
-		"main-to-nodes: 0-0/-1 [10.10.0.0/16]<nil>", "main-to-s3: 443-443/tcp <nil>[pl-s3]",
+		"main-to-https: 443-443/tcp [0.0.0.0/0]<nil>", "main-to-nodes: 0-0/-1 [10.10.0.0/16]<nil>",
 		"worker-to-https: 443-443/tcp [0.0.0.0/0]<nil>", "worker-to-nodes: 0-0/-1 [10.10.0.0/16]<nil>",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

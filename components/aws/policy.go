@@ -96,6 +96,13 @@ func rolePolicy(o Options, stack string, role api.Role, allocation string) strin
 				Condition: map[string]map[string][]string{"Null": {"s3:if-none-match": {"false"}}},
 			},
 			statement{Sid: "Snapshot", Effect: "Allow", Action: []string{"s3:PutObject"}, Resource: []string{snapshots}},
+			// The number of workers is the controllers'.
+			statement{
+				Sid: "ScaleWorkers", Effect: "Allow", Action: []string{"autoscaling:SetDesiredCapacity", "autoscaling:TerminateInstanceInAutoScalingGroup"},
+				Resource: []string{"arn:aws:autoscaling:" + o.Region + ":*:autoScalingGroup:*:autoScalingGroupName/" + api.ResourceName(stack, string(api.RoleWorker))},
+			},
+			// AWS lets nobody look at one group only.
+			statement{Sid: "SeeGroups", Effect: "Allow", Action: []string{"autoscaling:DescribeAutoScalingGroups"}, Resource: []string{"*"}},
 		)
 	case api.RoleWorker:
 		ec2 := func(kind string) string { return "arn:aws:ec2:" + o.Region + ":*:" + kind }

@@ -70,7 +70,7 @@ func tags(t components.Tags) pulumi.StringArray {
 }
 
 // roleTag is the tag that firewalls know the machines of a role by. Tags belong to the account: the stack is in it.
-func roleTag(stack string, role api.Role) string { return components.Name(stack, string(role)) }
+func roleTag(stack string, role api.Role) string { return api.ResourceName(stack, string(role)) }
 
 // machineTags are the tags of machines: of one slot, or of any in an elastic group (node is zero).
 func machineTags(stack string, role api.Role, node api.Identity) pulumi.StringArray {

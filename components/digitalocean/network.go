@@ -28,7 +28,7 @@ func (c *Cloud) Network(ctx *pulumi.Context, args components.NetworkArgs) (compo
 	// The range is in the name because a VPC of another range has to be there before the old one can go: names are unique.
 	// The provider deletes first whatever has a name from a program, unless it is told not to.
 	vpc, err := do.NewVpc(ctx, "network", &do.VpcArgs{
-		Name:        pulumi.String(components.Name(args.Stack, components.Hyphens(args.CIDR))),
+		Name:        pulumi.String(api.ResourceName(args.Stack, components.Hyphens(args.CIDR))),
 		Description: pulumi.String("Stack " + args.Stack + " of devctl"),
 		IpRange:     pulumi.String(args.CIDR),
 		Region:      pulumi.String(c.options.Region),
@@ -53,7 +53,7 @@ func (c *Cloud) firewalls(ctx *pulumi.Context, args components.NetworkArgs) erro
 	}
 	for _, role := range api.Roles() {
 		firewall, err := do.NewFirewall(ctx, string(role), &do.FirewallArgs{
-			Name:          pulumi.String(components.Name(args.Stack, string(role))),
+			Name:          pulumi.String(api.ResourceName(args.Stack, string(role))),
 			Tags:          pulumi.StringArray{pulumi.String(roleTag(args.Stack, role))},
 			InboundRules:  inbound(args.Stack, role, args.Access.Rules()),
 			OutboundRules: outbound(args.CIDR),

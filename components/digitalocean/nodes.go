@@ -76,7 +76,7 @@ func (c *Cloud) droplets(ctx *pulumi.Context, m machines) (components.NodeGroup,
 			opts = append(opts, pulumi.IgnoreChanges(madeFrom))
 		}
 		droplet, err := do.NewDroplet(ctx, node.Name, &do.DropletArgs{
-			Name:         pulumi.String(components.Name(m.Stack, node.Name)),
+			Name:         pulumi.String(api.ResourceName(m.Stack, node.Name)),
 			Region:       pulumi.String(c.options.Region),
 			Size:         pulumi.String(m.MachineType),
 			Image:        m.Artifacts.NodeImage,
@@ -107,7 +107,7 @@ func (c *Cloud) droplets(ctx *pulumi.Context, m machines) (components.NodeGroup,
 // that there is not for images of one's own, so this one is of a fixed size: Elastic.Max has no place in it.
 func (c *Cloud) pool(ctx *pulumi.Context, m machines) error {
 	_, err := do.NewDropletAutoscale(ctx, string(m.Role), &do.DropletAutoscaleArgs{
-		Name:   pulumi.String(components.Name(m.Stack, string(m.Role))),
+		Name:   pulumi.String(api.ResourceName(m.Stack, string(m.Role))),
 		Config: do.DropletAutoscaleConfigArgs{TargetNumberInstances: pulumi.Int(m.Elastic.Min)},
 		DropletTemplate: do.DropletAutoscaleDropletTemplateArgs{
 			Region:           pulumi.String(c.options.Region),

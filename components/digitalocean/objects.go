@@ -70,7 +70,7 @@ func (c *Cloud) Artifacts(ctx *pulumi.Context, args components.ArtifactsArgs) (c
 		return components.Artifacts{}, err
 	}
 	c.reader, err = do.NewSpacesKey(ctx, "reader", &do.SpacesKeyArgs{
-		Name:   pulumi.String(components.Name(args.Stack, "reader")),
+		Name:   pulumi.String(api.ResourceName(args.Stack, "reader")),
 		Grants: do.SpacesKeyGrantArray{do.SpacesKeyGrantArgs{Bucket: c.bucket.Name, Permission: pulumi.String("read")}},
 	}, pulumi.AdditionalSecretOutputs([]string{"secretKey"}))
 	if err != nil {
@@ -106,7 +106,7 @@ func (c *Cloud) image(ctx *pulumi.Context, stack string) (pulumi.StringOutput, e
 		return pulumi.String(c.options.ImageID).ToStringOutput(), nil
 	}
 	image, err := do.NewCustomImage(ctx, "coreos", &do.CustomImageArgs{
-		Name:         pulumi.String(components.Name(stack, "coreos")),
+		Name:         pulumi.String(api.ResourceName(stack, "coreos")),
 		Description:  pulumi.String("Fedora CoreOS of stack " + stack),
 		Distribution: pulumi.String("Fedora"),
 		Url:          pulumi.String(c.options.ImageURL),

@@ -25,6 +25,7 @@ const (
 	PathJoin        = "/v1/join"        // POST JoinRequest → JoinResponse
 	PathDeployment  = "/v1/deployment"  // PUT DeployRequest → DeployResponse
 	PathAssignments = "/v1/assignments" // GET → Assigned
+	PathWorkers     = "/v1/workers"     // PUT WorkersRequest → WorkersResponse
 	PathStatus      = "/v1/status"      // GET → Status
 	PathEvents      = "/v1/events"      // GET ?after=SEQ → Event lines, for as long as the client stays
 	PathSnapshot    = "/v1/snapshot"    // GET → all that etcd holds, as etcd's own tools read it
@@ -158,6 +159,13 @@ func (c *Client) Deploy(ctx context.Context, req DeployRequest) (DeployResponse,
 	var out DeployResponse
 	err := c.call(ctx, http.MethodPut, PathDeployment, req, &out)
 	return out, wrap("deploy", err)
+}
+
+// Workers has the cloud's group have so many workers. It returns when the cloud knows, not when they are there.
+func (c *Client) Workers(ctx context.Context, req WorkersRequest) (WorkersResponse, error) {
+	var out WorkersResponse
+	err := c.call(ctx, http.MethodPut, PathWorkers, req, &out)
+	return out, wrap("scale workers", err)
 }
 
 // Assignments asks what the nodes have to run now.

@@ -7,6 +7,7 @@ package api
 import (
 	"cmp"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -35,6 +36,11 @@ const (
 
 // Cloud tells whether the machines are Fedora CoreOS at a cloud provider's.
 func (p Platform) Cloud() bool { return p == PlatformAWS || p == PlatformDigitalOcean }
+
+// ResourceName is what a resource is called on a cloud: devctl-<stack>, with the part of the stack that it is behind that.
+func ResourceName(stack string, part ...string) string {
+	return strings.Join(append([]string{"devctl", stack}, part...), "-")
+}
 
 // Ports that are the same on every stack.
 const (
@@ -248,6 +254,17 @@ type DeployResponse struct {
 	Revision string `json:"revision"` // hash of the deployment
 	Changed  bool   `json:"changed"`  // false: it was the desired state already
 	Seq      int64  `json:"seq"`      // of the last event before: what follows is about this deployment
+}
+
+// WorkersRequest is the body of PUT /v1/workers: how many elastic workers there should be.
+type WorkersRequest struct {
+	Count int `json:"count"`
+}
+
+// WorkersResponse answers it.
+type WorkersResponse struct {
+	Before int      `json:"before"` // how many there should have been until then
+	Ended  []string `json:"ended"`  // the IDs of the machines that were ended
 }
 
 // JoinRequest is the body of POST /v1/join: a new node asks, with its role's bootstrap certificate,

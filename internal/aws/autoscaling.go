@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strconv"
 )
 
 // Group is an Auto Scaling group.
 type Group struct {
 	Tags      map[string]string
+	Desired   int // how many machines it should have
 	Instances []Instance
 }
 
@@ -31,8 +33,9 @@ func (c Client) Group(ctx context.Context, name string) (Group, error) {
 	}
 	var found struct {
 		Groups []struct {
-			Name string `xml:"AutoScalingGroupName"`
-			Tags []struct {
+			Name    string `xml:"AutoScalingGroupName"`
+			Desired int    `xml:"DesiredCapacity"`
+			Tags    []struct {
 				Key, Value string
 			} `xml:"Tags>member"`
 			Instances []Instance `xml:"Instances>member"`
@@ -44,19 +47,28 @@ func (c Client) Group(ctx context.Context, name string) (Group, error) {
 	if len(found.Groups) != 1 || found.Groups[0].Name != name {
 		return Group{}, fmt.Errorf("look up autoscaling group %s: there is none in %s", name, c.Region)
 	}
-	g := Group{Tags: map[string]string{}, Instances: found.Groups[0].Instances}
+	g := Group{Tags: map[string]string{}, Desired: found.Groups[0].Desired, Instances: found.Groups[0].Instances}
 	for _, tag := range found.Groups[0].Tags {
 		g.Tags[tag.Key] = tag.Value
 	}
 	return g, nil
 }
 
-// Terminate ends a machine of a group whose size stays, so that another one takes its place. Protection from scale-in does not
-// protect from it.
-func (c Client) Terminate(ctx context.Context, instance string) error {
-	form := url.Values{"InstanceId": {instance}, "ShouldDecrementDesiredCapacity": {"false"}}
+// Terminate ends a machine of a group whose size stays, so that another one takes its place; with fewer the size shrinks with it.
+// Protection from scale-in does not protect from it.
+func (c Client) Terminate(ctx context.Context, instance string, fewer bool) error {
+	form := url.Values{"InstanceId": {instance}, "ShouldDecrementDesiredCapacity": {strconv.FormatBool(fewer)}}
 	if _, err := c.scale(ctx, "TerminateInstanceInAutoScalingGroup", form); err != nil {
 		return fmt.Errorf("terminate instance %s: %w", instance, err)
+	}
+	return nil
+}
+
+// Resize says how many machines a group should have. AWS refuses what is not between the group's least and most.
+func (c Client) Resize(ctx context.Context, group string, size int) error {
+	form := url.Values{"AutoScalingGroupName": {group}, "DesiredCapacity": {strconv.Itoa(size)}}
+	if _, err := c.scale(ctx, "SetDesiredCapacity", form); err != nil {
+		return fmt.Errorf("resize autoscaling group %s to %d: %w", group, size, err)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -45,7 +46,7 @@ func scaling(t *testing.T, status int, answer string) (aws.Client, *url.Values) 
 
 const oneGroup = `<DescribeAutoScalingGroupsResponse xmlns="http://autoscaling.amazonaws.com/doc/2011-01-01/">
   <DescribeAutoScalingGroupsResult><AutoScalingGroups><member>
-    <AutoScalingGroupName>devctl-prod-main-1</AutoScalingGroupName>
+    <AutoScalingGroupName>devctl-prod-main-1</AutoScalingGroupName><DesiredCapacity>1</DesiredCapacity>
     <Tags>
       <member><Key>devctl:stack</Key><Value>prod</Value><ResourceId>devctl-prod-main-1</ResourceId></member>
       <member><Key>devctl:node</Key><Value>main-1</Value></member>
@@ -66,6 +67,7 @@ func TestGroup(t *testing.T) {
 	}
 	want := aws.Group{
 		Tags:      map[string]string{"devctl:stack": "prod", "devctl:node": "main-1"},
+		Desired:   1,
 		Instances: []aws.Instance{{ID: "i-0123", State: "InService"}},
 	}
 	if d := cmp.Diff(want, got); d != "" {
@@ -84,14 +86,34 @@ func TestGroup(t *testing.T) {
 
 func TestTerminate(t *testing.T) {
 	t.Parallel()
-	client, asked := scaling(t, http.StatusOK, `<TerminateInstanceInAutoScalingGroupResponse/>`)
-	if err := client.Terminate(t.Context(), "i-0123"); err != nil {
+	for _, fewer := range []bool{false, true} {
+		client, asked := scaling(t, http.StatusOK, `<TerminateInstanceInAutoScalingGroupResponse/>`)
+		if err := client.Terminate(t.Context(), "i-0123", fewer); err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(url.Values{
+			"Action": {"TerminateInstanceInAutoScalingGroup"}, "Version": {"2011-01-01"}, "InstanceId": {"i-0123"},
+			"ShouldDecrementDesiredCapacity": {strconv.FormatBool(fewer)},
+		}, *asked); d != "" {
+			t.Error(d)
+		}
+	}
+}
+
+func TestResize(t *testing.T) {
+	t.Parallel()
+	client, asked := scaling(t, http.StatusOK, `<SetDesiredCapacityResponse/>`)
+	if err := client.Resize(t.Context(), "devctl-prod-worker", 4); err != nil {
 		t.Fatal(err)
 	}
 	if d := cmp.Diff(url.Values{
-		"Action": {"TerminateInstanceInAutoScalingGroup"}, "Version": {"2011-01-01"}, "InstanceId": {"i-0123"}, "ShouldDecrementDesiredCapacity": {"false"},
+		"Action": {"SetDesiredCapacity"}, "Version": {"2011-01-01"}, "AutoScalingGroupName": {"devctl-prod-worker"}, "DesiredCapacity": {"4"},
 	}, *asked); d != "" {
 		t.Error(d)
+	}
+	client, _ = scaling(t, http.StatusBadRequest, `<ErrorResponse><Error><Code>ValidationError</Code><Message>9 is above max value 6</Message></Error></ErrorResponse>`)
+	if err := client.Resize(t.Context(), "g", 9); err == nil || err.Error() != "resize autoscaling group g to 9: ValidationError (400): 9 is above max value 6" {
+		t.Errorf("error is %v", err)
 	}
 }
 
@@ -110,7 +132,7 @@ func TestScalingRefusals(t *testing.T) {
 		{http.StatusBadRequest, refusal("ScalingActivityInProgress", "Activity is in progress"), "terminate instance i-0123: ScalingActivityInProgress (400): Activity is in progress"},
 	} {
 		client, _ := scaling(t, tc.status, tc.answer)
-		if err := client.Terminate(t.Context(), "i-0123"); err == nil || err.Error() != tc.want {
+		if err := client.Terminate(t.Context(), "i-0123", false); err == nil || err.Error() != tc.want {
 			t.Errorf("error is %v, want %s", err, tc.want)
 		}
 	}

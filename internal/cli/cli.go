@@ -121,7 +121,10 @@ func commands(d *deps) []*cobra.Command {
 		group    string
 		commands []*cobra.Command
 	}{
-		{groupLife, []*cobra.Command{newUpCommand(d), newPreviewCommand(d), newDeployCommand(d), newRollCommand(d), newRefreshCommand(d), newDestroyCommand(d), newEtcdCommand(d)}},
+		{groupLife, []*cobra.Command{
+			newUpCommand(d), newPreviewCommand(d), newDeployCommand(d), newRollCommand(d), newScaleCommand(d), newRefreshCommand(d), newDestroyCommand(d),
+			newEtcdCommand(d),
+		}},
 		{groupLook, []*cobra.Command{newStatusCommand(d), newOutputsCommand(d), newStackCommand(d), newDoctorCommand(d)}},
 		{groupNodes, []*cobra.Command{newLogsCommand(d), newSSHCommand(d), newExecCommand(d), newRedisCommand(d)}},
 		{groupConfig, []*cobra.Command{newConfigCommand(d), newSecretsCommand(d), newRenderCommand(d)}},

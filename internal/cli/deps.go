@@ -85,6 +85,7 @@ type environment interface {
 // cluster is the controllers' API as the commands use it.
 type cluster interface {
 	Deploy(ctx context.Context, req api.DeployRequest) (api.DeployResponse, error)
+	Workers(ctx context.Context, req api.WorkersRequest) (api.WorkersResponse, error)
 	Status(ctx context.Context) (api.Status, error)
 	Assignments(ctx context.Context) (api.Assigned, error)
 	Events(ctx context.Context, after int64, f func(api.Event) error) error

@@ -211,6 +211,15 @@ type fakeCluster struct {
 	desired  *api.Deployment
 	deaf     error // of Assignments
 	snapshot []byte
+	scaled   []int // what Workers was asked for
+	scale    func(count int) (api.WorkersResponse, error)
+}
+
+func (c *fakeCluster) Workers(_ context.Context, req api.WorkersRequest) (api.WorkersResponse, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.scaled = append(c.scaled, req.Count)
+	return c.scale(req.Count)
 }
 
 func (c *fakeCluster) Snapshot(_ context.Context, w io.Writer) (int64, error) {

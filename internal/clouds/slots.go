@@ -48,7 +48,7 @@ func awsClient(ctx context.Context, region string) (aws.Client, error) {
 // Machine finds the machine in a node's slot: its ID and what the cloud calls its state. The ID is empty while there is none. A
 // group that is not the node's by its tags is an error, and so is one with several machines.
 func (s *Slots) Machine(ctx context.Context, node api.Identity) (id, state string, err error) {
-	name := components.Name(node.Stack, node.Name)
+	name := api.ResourceName(node.Stack, node.Name)
 	group, err := s.client.Group(ctx, name)
 	if err != nil {
 		return "", "", err
@@ -73,5 +73,5 @@ func (s *Slots) Machine(ctx context.Context, node api.Identity) (id, state strin
 
 // Replace ends a machine, so that the cloud puts another one into its slot.
 func (s *Slots) Replace(ctx context.Context, machine string) error {
-	return s.client.Terminate(ctx, machine)
+	return s.client.Terminate(ctx, machine, false)
 }

@@ -29,21 +29,22 @@ func TestWhoMayUseTheAPI(t *testing.T) {
 		{http.MethodGet, api.PathEvents, nil},
 		{http.MethodGet, api.PathHealth, nil},
 		{http.MethodGet, api.PathSnapshot, nil},
+		{http.MethodPut, api.PathWorkers, api.WorkersRequest{Count: 3}},
 	}
 	// What the holders get on the paths, in that order. A bootstrap certificate gets past authorisation to a bad
-	// request: it is no error of the certificate.
+	// request: it is no error of the certificate. Nor is it one that workers are not elastic here.
 	holders := map[string]struct {
 		cert pki.Pair
-		want [7]int
+		want [8]int
 	}{
-		"admin":      {c.issue("admin", orgAdmin), [7]int{403, 200, 200, 200, 200, 200, 200}},
-		"bootstrap":  {c.issue("bootstrap-worker", orgBootstrap), [7]int{400, 403, 403, 403, 403, 403, 403}},
-		"worker":     {node, [7]int{403, 403, 403, 403, 403, 403, 403}},
-		"data":       {c.issue("data-1", "devctl:data"), [7]int{403, 403, 403, 403, 403, 403, 403}},
-		"main":       {c.issue("main-1", "devctl:main"), [7]int{403, 403, 403, 403, 403, 403, 403}},
-		"controller": {c.load("controller"), [7]int{403, 403, 403, 403, 403, 403, 403}},
-		"etcd":       {c.load("etcd"), [7]int{403, 403, 403, 403, 403, 403, 403}},
-		"unknown":    {c.issue("admin", "devctl:admins"), [7]int{403, 403, 403, 403, 403, 403, 403}},
+		"admin":      {c.issue("admin", orgAdmin), [8]int{403, 200, 200, 200, 200, 200, 200, 409}},
+		"bootstrap":  {c.issue("bootstrap-worker", orgBootstrap), [8]int{400, 403, 403, 403, 403, 403, 403, 403}},
+		"worker":     {node, [8]int{403, 403, 403, 403, 403, 403, 403, 403}},
+		"data":       {c.issue("data-1", "devctl:data"), [8]int{403, 403, 403, 403, 403, 403, 403, 403}},
+		"main":       {c.issue("main-1", "devctl:main"), [8]int{403, 403, 403, 403, 403, 403, 403, 403}},
+		"controller": {c.load("controller"), [8]int{403, 403, 403, 403, 403, 403, 403, 403}},
+		"etcd":       {c.load("etcd"), [8]int{403, 403, 403, 403, 403, 403, 403, 403}},
+		"unknown":    {c.issue("admin", "devctl:admins"), [8]int{403, 403, 403, 403, 403, 403, 403, 403}},
 	}
 	for holder, h := range holders {
 		for i, p := range paths {

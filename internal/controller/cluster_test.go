@@ -38,6 +38,7 @@ type cluster struct {
 	endpoints []string // etcd URLs
 	apis      []string // host:port of the controllers
 	snapshots snapshot.Dir
+	workers   Workers
 }
 
 const testStack = "test"
@@ -153,7 +154,7 @@ func (c *cluster) control(main int, reconcile reconcileRedis) (stop func()) {
 	go func() {
 		ended <- run(ctx, Config{
 			Identity: api.Identity{Stack: testStack, Name: fmt.Sprintf("main-%d", main), Role: api.RoleMain, Zone: "a", Address: "127.0.0.1"},
-			Mains:    c.mains, EtcdEndpoints: c.endpoints, CADir: c.dir, CertDir: c.dir, Snapshots: kept,
+			Mains:    c.mains, EtcdEndpoints: c.endpoints, CADir: c.dir, CertDir: c.dir, Snapshots: kept, Workers: c.workers,
 			Log: slog.New(slog.NewTextHandler(testLog{c.t}, nil)).With("main", main),
 		}, l, reconcile)
 	}()

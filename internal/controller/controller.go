@@ -40,6 +40,8 @@ type Config struct {
 	CertDir string
 	// Snapshots is where the leader keeps snapshots of etcd; nil for nowhere.
 	Snapshots Snapshots
+	// Workers is the group of elastic workers; nil where their number is not the controllers'.
+	Workers Workers
 	// Ready is called once the API is served; nil for nobody.
 	Ready func()
 	Log   *slog.Logger
@@ -56,6 +58,7 @@ type controller struct {
 	etcd      *clientv3.Client
 	clientTLS *tls.Config // of etcd
 	snapshots Snapshots
+	workers   Workers
 	redis     reconcileRedis
 	leading   atomic.Bool
 	log       *slog.Logger
@@ -103,7 +106,7 @@ func run(ctx context.Context, c Config, l net.Listener, reconcile reconcileRedis
 	defer etcd.Close()
 	con := &controller{
 		self: c.Identity, mains: c.Mains, authority: authority, etcd: etcd, clientTLS: clientTLS, snapshots: c.Snapshots,
-		redis: reconcile, log: c.Log,
+		workers: c.Workers, redis: reconcile, log: c.Log,
 	}
 
 	g, gctx := errgroup.WithContext(ctx)

@@ -46,6 +46,7 @@ func (c *controller) routes() []route {
 	return []route{
 		{http.MethodPost, api.PathJoin, orgBootstrap, c.postJoin},
 		{http.MethodPut, api.PathDeployment, orgAdmin, c.putDeployment},
+		{http.MethodPut, api.PathWorkers, orgAdmin, c.putWorkers},
 		{http.MethodGet, api.PathAssignments, orgAdmin, c.getAssignments},
 		{http.MethodGet, api.PathStatus, orgAdmin, c.getStatus},
 		{http.MethodGet, api.PathEvents, orgAdmin, c.getEvents},

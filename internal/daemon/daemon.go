@@ -170,7 +170,8 @@ func runController(ctx context.Context, get getter, log *slog.Logger) error {
 	g.Go(func() error { return followFile(ctx, get, api.PlatformEnvFile) })
 	g.Go(func() error {
 		return controller.Run(ctx, controller.Config{
-			Identity: n.Identity, Mains: n.Mains, CADir: api.PKIDir, CertDir: api.NodePKIDir, Snapshots: snapshots, Log: log,
+			Identity: n.Identity, Mains: n.Mains, CADir: api.PKIDir, CertDir: api.NodePKIDir, Snapshots: snapshots,
+			Workers: workersOf(n), Log: log,
 			Ready: func() { notify(log, "serving") },
 		})
 	})

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -32,12 +33,49 @@ func Expected(d api.Deployment, live, silent []api.Identity, current []api.Assig
 	}
 	workers := elastic(d, live)
 	holders := slices.DeleteFunc(elastic(d, silent), func(id api.Identity) bool {
-		return !slices.ContainsFunc(current, func(a api.Assignment) bool { return a.Node == id.Name && a.Unit == units.HAProxy("").Name }) ||
+		return !holdsBalancer(id.Name, current) ||
 			slices.ContainsFunc(workers, func(w api.Identity) bool { return w.Name == id.Name })
 	})
 	lacking := max(0, d.Balancer.Instances-len(workers))
 	d.Nodes = slices.Concat(d.Nodes, workers, holders[:min(lacking, len(holders))])
 	return d
+}
+
+// Surplus picks, of the machines of a group of elastic workers (their IDs), n to do without: first those that have not joined, then
+// those without a load balancer, from the zones with most machines. Live are the nodes that beat.
+func Surplus(machines []string, live []api.NodeRecord, current []api.Assignment, n int) []string {
+	type machine struct {
+		id, node, zone string
+		use            int // 0: it has not joined; 1: nothing depends on it; 2: it has a load balancer
+	}
+	var all []machine
+	inZone := map[string]int{}
+	for _, id := range machines {
+		m := machine{id: id}
+		if i := slices.IndexFunc(live, func(r api.NodeRecord) bool { return r.ID == id }); i >= 0 {
+			m.node, m.zone, m.use = live[i].Name, live[i].Zone, 1
+			if holdsBalancer(m.node, current) {
+				m.use = 2
+			}
+			inZone[m.zone]++
+		}
+		all = append(all, m)
+	}
+	var picked []string
+	for range min(n, len(all)) {
+		least := slices.MinFunc(all, func(a, b machine) int {
+			return cmp.Or(cmp.Compare(a.use, b.use), cmp.Compare(inZone[b.zone], inZone[a.zone]), cmp.Compare(a.id, b.id))
+		})
+		picked = append(picked, least.id)
+		inZone[least.zone]--
+		all = slices.DeleteFunc(all, func(m machine) bool { return m.id == least.id })
+	}
+	return picked
+}
+
+// holdsBalancer tells whether a load balancer is assigned to the node.
+func holdsBalancer(node string, current []api.Assignment) bool {
+	return slices.ContainsFunc(current, func(a api.Assignment) bool { return a.Node == node && a.Unit == units.HAProxy("").Name })
 }
 
 // elastic picks d's elastic workers, sorted by name.

@@ -149,3 +149,33 @@ func TestWhatMovesTheEndpoint(t *testing.T) {
 		}
 	}
 }
+
+func TestSurplus(t *testing.T) {
+	t.Parallel()
+	record := func(id, zone string) api.NodeRecord {
+		return api.NodeRecord{ID: id, Identity: api.Identity{Name: "worker-" + id, Role: api.RoleWorker, Zone: zone}}
+	}
+	live := []api.NodeRecord{record("1", "a"), record("2", "a"), record("3", "b"), record("4", "b"), record("5", "b"), {ID: "9", Identity: api.Identity{Name: "main-1"}}}
+	balancers := []api.Assignment{
+		{Node: "worker-1", Unit: "haproxy.service"}, {Node: "worker-3", Unit: "haproxy.service"}, {Node: "worker-2", Unit: "other.service"},
+	}
+	all := []string{"1", "2", "3", "4", "5", "new"}
+	for _, tc := range []struct {
+		machines []string
+		n        int
+		want     string
+	}{
+		{all, 0, ""},
+		{all, 1, "new"},
+		{all, 2, "new 4"},       // the zone with most of them, and nothing on it
+		{all, 4, "new 4 2 5"},   // now both zones have as many
+		{all, 5, "new 4 2 5 1"}, // load balancers last
+		{all, 9, "new 4 2 5 1 3"},
+		{[]string{"1", "3"}, 1, "1"},
+		{nil, 1, ""},
+	} {
+		if got := strings.Join(Surplus(tc.machines, live, balancers, tc.n), " "); got != tc.want {
+			t.Errorf("%d of %v: %q, want %q", tc.n, tc.machines, got, tc.want)
+		}
+	}
+}
