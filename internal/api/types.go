@@ -37,7 +37,7 @@ const (
 // Cloud tells whether the machines are Fedora CoreOS at a cloud provider's.
 func (p Platform) Cloud() bool { return p == PlatformAWS || p == PlatformDigitalOcean }
 
-// ResourceName is what a resource is called on a cloud: devctl-<stack>, with the part of the stack that it is behind that.
+// ResourceName is what a resource is called on a cloud, or in Docker: devctl-<stack>, with the part of the stack that it is behind that.
 func ResourceName(stack string, part ...string) string {
 	return strings.Join(append([]string{"devctl", stack}, part...), "-")
 }

@@ -38,6 +38,16 @@ type Client struct {
 	Endpoint func(service string) string
 }
 
+// Here is the client for the region that the machine it runs on is in. With an error it is the client as it was.
+func (c Client) Here(ctx context.Context) (Client, error) {
+	machine, err := c.Metadata.Machine(ctx)
+	if err != nil {
+		return c, err
+	}
+	c.Region = machine.Region
+	return c, nil
+}
+
 func (c Client) endpoint(service string) string {
 	if c.Endpoint != nil {
 		return c.Endpoint(service)

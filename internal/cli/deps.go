@@ -148,13 +148,23 @@ func (d *deps) standing(ctx context.Context) (*stacks.Spec, *stacks.Outputs, err
 	return spec, out, nil
 }
 
+// reach is the way to the controllers of a stack that is up, and the outputs that say where they are.
+func (d *deps) reach(ctx context.Context, stack string) (cluster, *stacks.Outputs, error) {
+	out, err := d.outputs(ctx, stack)
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := d.dial(out)
+	return c, out, err
+}
+
 // connect reaches the controllers of the stack that was asked for. Their status says which nodes are outdated.
 func (d *deps) connect(ctx context.Context) (cluster, error) {
-	spec, out, err := d.standing(ctx)
+	spec, err := d.spec()
 	if err != nil {
 		return nil, err
 	}
-	c, err := d.dial(out)
+	c, out, err := d.reach(ctx, spec.Stack)
 	if err != nil {
 		return nil, err
 	}

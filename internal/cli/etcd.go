@@ -183,11 +183,11 @@ func runSnapshotList(ctx context.Context, d *deps, format output.Format) error {
 }
 
 func runSnapshotSave(ctx context.Context, d *deps, file string) error {
-	spec, out, err := d.standing(ctx)
+	spec, err := d.spec()
 	if err != nil {
 		return err
 	}
-	c, err := d.dial(out)
+	c, _, err := d.reach(ctx, spec.Stack)
 	if err != nil {
 		return err
 	}

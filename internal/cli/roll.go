@@ -92,11 +92,7 @@ func runRoll(ctx context.Context, d *deps, opts rollOptions) error {
 		return err
 	}
 	defer release()
-	out, err := d.outputs(ctx, spec.Stack)
-	if err != nil {
-		return err
-	}
-	c, err := d.dial(out)
+	c, out, err := d.reach(ctx, spec.Stack)
 	if err != nil {
 		return err
 	}

@@ -58,11 +58,7 @@ func runScale(ctx context.Context, d *deps, role, asked string, timeout time.Dur
 	if err != nil {
 		return err
 	}
-	out, err := d.outputs(ctx, spec.Stack)
-	if err != nil {
-		return err
-	}
-	c, err := d.dial(out)
+	c, _, err := d.reach(ctx, spec.Stack)
 	if err != nil {
 		return err
 	}
@@ -87,7 +83,7 @@ func runScale(ctx context.Context, d *deps, role, asked string, timeout time.Dur
 	there := wait{node: "workers", until: fmt.Sprintf("there are %d and the stack is healthy", count), timeout: timeout, fits: func(st api.Status) bool {
 		live := 0
 		for _, n := range st.Nodes {
-			if n.Role == api.RoleWorker && ready(st, n.Name) {
+			if n.Role == api.RoleWorker && n.State == api.NodeReady {
 				live++
 			}
 		}
@@ -96,10 +92,8 @@ func runScale(ctx context.Context, d *deps, role, asked string, timeout time.Dur
 	_, err = there.run(ctx, d, c)
 	switch {
 	case errors.Is(err, context.Canceled):
-		show.Close()
 		return withNext(&cancelledError{what: "AWS goes on, as it was told to"}, d.command("status --watch")+" shows the workers come and go")
 	case err != nil:
-		show.Close()
 		return withNext(fmt.Errorf("scale to %s: %w", workers(count), err), d.command("status")+" shows who is there; AWS's console says, under the group's activity, why a machine did not start")
 	}
 	show.Done(fmt.Sprintf("Stack %s has %s", spec.Stack, workers(count)))

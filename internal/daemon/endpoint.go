@@ -36,9 +36,8 @@ func runEndpoint(ctx context.Context, get getter, log *slog.Logger) error {
 	switch n.Platform {
 	case api.PlatformAWS:
 		client := aws.Client{Metadata: metadata.AWS{Base: metadata.DefaultBase}}
-		err := persist(ctx, log, "cannot find out where this machine is yet, trying on", func() error {
-			here, err := client.Metadata.Machine(ctx)
-			client.Region = here.Region
+		err := persist(ctx, log, "cannot find out where this machine is yet, trying on", func() (err error) {
+			client, err = client.Here(ctx)
 			return err
 		})
 		if err != nil {

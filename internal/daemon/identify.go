@@ -61,18 +61,17 @@ func (c awsCloud) Mains(context.Context) (string, error) {
 }
 
 func (c awsCloud) Founds(ctx context.Context, name, machine, mains string) (bool, error) {
-	here, err := c.Metadata.Machine(ctx)
+	client, err := c.Here(ctx)
 	if err != nil {
 		return false, err
 	}
-	c.Region = here.Region
 	folder := c.registry + "/" + api.RegistryFounding + "/"
 	// Of the first mains, and of no others: a slot that was added later has a first machine too.
-	first, err := c.Claim(ctx, folder+"mains", mains)
+	first, err := client.Claim(ctx, folder+"mains", mains)
 	if err != nil || first != mains {
 		return false, err
 	}
-	owner, err := c.Claim(ctx, folder+name, machine)
+	owner, err := client.Claim(ctx, folder+name, machine)
 	return err == nil && owner == machine, err
 }
 

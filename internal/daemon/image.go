@@ -45,12 +45,10 @@ func opener(base string) func(ctx context.Context, url string) (*http.Response, 
 		if !strings.HasPrefix(url, "s3://") {
 			return digitalocean.Open(ctx, url)
 		}
-		client := aws.Client{Metadata: metadata.AWS{Base: base}}
-		here, err := client.Metadata.Machine(ctx)
+		client, err := aws.Client{Metadata: metadata.AWS{Base: base}}.Here(ctx)
 		if err != nil {
 			return nil, err
 		}
-		client.Region = here.Region
 		return client.Open(ctx, url)
 	}
 }

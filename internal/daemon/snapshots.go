@@ -42,11 +42,10 @@ type bucketSnapshots struct {
 
 // Add has to know all of a snapshot before it can say to S3 what comes: its size and its hash. So it is on the machine's disk first.
 func (b bucketSnapshots) Add(ctx context.Context, begun time.Time, revision int64, r io.Reader) (info snapshot.Info, err error) {
-	here, err := b.Metadata.Machine(ctx)
+	client, err := b.Here(ctx)
 	if err != nil {
 		return snapshot.Info{}, err
 	}
-	b.Region = here.Region
 	dir, err := os.MkdirTemp("", "devctl-snapshot-*") // 0700
 	if err != nil {
 		return snapshot.Info{}, fmt.Errorf("keep a snapshot: %w", err)
@@ -62,5 +61,5 @@ func (b bucketSnapshots) Add(ctx context.Context, begun time.Time, revision int6
 		return snapshot.Info{}, fmt.Errorf("keep a snapshot: %w", err)
 	}
 	defer func() { _ = whole.Close() }()
-	return info, b.Put(ctx, b.folder+"/"+info.Object(), whole, info.Size, info.SHA256)
+	return info, client.Put(ctx, b.folder+"/"+info.Object(), whole, info.Size, info.SHA256)
 }

@@ -44,18 +44,20 @@ func TestWhereSnapshotsAreKept(t *testing.T) {
 	}
 }
 
+// mainOnAWS is what AWS's metadata service tells a main node, by path.
+var mainOnAWS = map[string]string{
+	"api/token": "t", "meta-data/instance-id": "i-1", "meta-data/placement/region": "eu-central-1", "meta-data/placement/availability-zone": "eu-central-1a",
+	"meta-data/local-ipv4": "10.10.0.11", "meta-data/iam/security-credentials/": "main",
+	"meta-data/iam/security-credentials/main": `{"Code":"Success","AccessKeyId":"ASIA1","SecretAccessKey":"s","Token":"t0ken"}`,
+}
+
 // TestSnapshotIntoABucket: with the machine's rights, as one object that says what it is, and nothing of what is no whole snapshot.
 func TestSnapshotIntoABucket(t *testing.T) {
 	spool := t.TempDir()
 	t.Setenv("TMPDIR", spool)
 	objects := map[string][]byte{}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		meta := map[string]string{
-			"api/token": "t", "meta-data/instance-id": "i-1", "meta-data/placement/region": "eu-central-1", "meta-data/placement/availability-zone": "eu-central-1a",
-			"meta-data/local-ipv4": "10.10.0.11", "meta-data/iam/security-credentials/": "main",
-			"meta-data/iam/security-credentials/main": `{"Code":"Success","AccessKeyId":"ASIA1","SecretAccessKey":"s","Token":"t0ken"}`,
-		}
-		if text, ok := meta[strings.TrimPrefix(r.URL.Path, "/latest/")]; ok {
+		if text, ok := mainOnAWS[strings.TrimPrefix(r.URL.Path, "/latest/")]; ok {
 			_, _ = io.WriteString(w, text)
 			return
 		}

@@ -16,28 +16,17 @@ func workersOf(n node) controller.Workers {
 	if n.Platform != api.PlatformAWS {
 		return nil
 	}
-	return scalingGroup{aws.Client{Metadata: metadata.AWS{Base: metadata.DefaultBase}}, api.ResourceName(n.Identity.Stack, string(api.RoleWorker))}
+	return scalingGroup{client: aws.Client{Metadata: metadata.AWS{Base: metadata.DefaultBase}}, name: api.ResourceName(n.Identity.Stack, string(api.RoleWorker))}
 }
 
 // scalingGroup is a group of machines on AWS.
 type scalingGroup struct {
-	aws.Client
-	name string
-}
-
-// here is the client of the region that the machine is in.
-func (g scalingGroup) here(ctx context.Context) (aws.Client, error) {
-	machine, err := g.Metadata.Machine(ctx)
-	if err != nil {
-		return aws.Client{}, err
-	}
-	client := g.Client
-	client.Region = machine.Region
-	return client, nil
+	client aws.Client
+	name   string
 }
 
 func (g scalingGroup) Machines(ctx context.Context) (ids []string, wanted int, err error) {
-	client, err := g.here(ctx)
+	client, err := g.client.Here(ctx)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -54,7 +43,7 @@ func (g scalingGroup) Machines(ctx context.Context) (ids []string, wanted int, e
 }
 
 func (g scalingGroup) Resize(ctx context.Context, count int) error {
-	client, err := g.here(ctx)
+	client, err := g.client.Here(ctx)
 	if err != nil {
 		return err
 	}
@@ -62,7 +51,7 @@ func (g scalingGroup) Resize(ctx context.Context, count int) error {
 }
 
 func (g scalingGroup) End(ctx context.Context, id string) error {
-	client, err := g.here(ctx)
+	client, err := g.client.Here(ctx)
 	if err != nil {
 		return err
 	}

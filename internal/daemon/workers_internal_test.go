@@ -31,12 +31,7 @@ func TestScalingGroup(t *testing.T) {
 	t.Parallel()
 	var asked []string
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		meta := map[string]string{
-			"api/token": "t", "meta-data/instance-id": "i-1", "meta-data/placement/region": "eu-central-1", "meta-data/placement/availability-zone": "eu-central-1a",
-			"meta-data/local-ipv4": "10.10.0.11", "meta-data/iam/security-credentials/": "main",
-			"meta-data/iam/security-credentials/main": `{"Code":"Success","AccessKeyId":"ASIA1","SecretAccessKey":"s","Token":"t0ken"}`,
-		}
-		if text, ok := meta[strings.TrimPrefix(r.URL.Path, "/latest/")]; ok {
+		if text, ok := mainOnAWS[strings.TrimPrefix(r.URL.Path, "/latest/")]; ok {
 			_, _ = io.WriteString(w, text)
 			return
 		}
@@ -61,7 +56,7 @@ func TestScalingGroup(t *testing.T) {
 			</Instances></member></AutoScalingGroups></DescribeAutoScalingGroupsResult></R>`)
 	}))
 	t.Cleanup(server.Close)
-	group := scalingGroup{aws.Client{Metadata: metadata.AWS{Base: server.URL}, Endpoint: func(string) string { return server.URL + "/aws" }}, "devctl-prod-worker"}
+	group := scalingGroup{client: aws.Client{Metadata: metadata.AWS{Base: server.URL}, Endpoint: func(string) string { return server.URL + "/aws" }}, name: "devctl-prod-worker"}
 	ids, wanted, err := group.Machines(t.Context())
 	if err != nil || wanted != 3 {
 		t.Errorf("%d are wanted: %v", wanted, err)

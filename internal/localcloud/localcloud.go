@@ -133,4 +133,4 @@ func ofRole(stack string, role api.Role) filters.Args {
 }
 
 // containerName is for people who look with docker ps. Nothing is found by it.
-func containerName(id api.Identity) string { return "devctl-" + id.Stack + "-" + id.Name }
+func containerName(id api.Identity) string { return api.ResourceName(id.Stack, id.Name) }

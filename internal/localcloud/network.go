@@ -9,10 +9,12 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/network"
+
+	"devctl/internal/api"
 )
 
 // NetworkName is how the network of a stack is called.
-func NetworkName(stack string) string { return "devctl-" + stack }
+func NetworkName(stack string) string { return api.ResourceName(stack) }
 
 // EnsureNetwork makes sure that the stack has its network: a bridge over cidr with the gateway at its first address.
 // It may be called at the same time from anywhere.

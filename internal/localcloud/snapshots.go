@@ -20,7 +20,7 @@ import (
 
 // SnapshotVolume is the volume with a stack's snapshots of etcd. All main nodes have it and none of them takes it along: it
 // goes with the stack. On the host it is root's alone, as the nodes' own disks with the authority's key are.
-func SnapshotVolume(stack string) string { return "devctl-" + stack + "-snapshots" }
+func SnapshotVolume(stack string) string { return api.ResourceName(stack, "snapshots") }
 
 // snapshotMount is that volume on a node. It is made with the first of them.
 func snapshotMount(stack string, readOnly bool) mount.Mount {

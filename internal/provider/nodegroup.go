@@ -66,7 +66,7 @@ func machines(nodes []localcloud.Node) map[string]string {
 
 func (n nodeGroup) Create(ctx context.Context, req infer.CreateRequest[nodeGroupArgs]) (infer.CreateResponse[nodeGroupState], error) {
 	resp := infer.CreateResponse[nodeGroupState]{
-		ID:     "devctl-" + req.Inputs.Stack + "-" + req.Inputs.Role,
+		ID:     api.ResourceName(req.Inputs.Stack, req.Inputs.Role),
 		Output: nodeGroupState{nodeGroupArgs: req.Inputs},
 	}
 	if req.DryRun {

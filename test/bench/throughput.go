@@ -142,14 +142,6 @@ func quotient(a, b []float64) (ratio, deviation float64) {
 	return ratio, math.Sqrt(squares/(n*(n-1))) / mean(b)
 }
 
-func mean(values []float64) float64 {
-	var sum float64
-	for _, v := range values {
-		sum += v
-	}
-	return sum / float64(len(values))
-}
-
 func split(rates []rate) (perSecond []float64, p99 []time.Duration) {
 	for _, r := range rates {
 		perSecond, p99 = append(perSecond, r.perSecond), append(p99, r.p99)
